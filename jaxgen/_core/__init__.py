@@ -1,0 +1,1 @@
+"""What every room stands on: results, argument checks, the scan driver, reductions across seeds."""

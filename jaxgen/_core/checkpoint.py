@@ -1,0 +1,108 @@
+"""Checkpoints: a folder with a manifest that names the configuration, and parts written whole or not at all."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import PyTree
+
+FORMAT = 1
+
+
+def fingerprint(fn: Callable[..., Any], example: tuple[PyTree, ...], **configuration: Any) -> str:
+    """A digest of the program that `fn` traces to on `example`, of its constants, and of the values of all inputs."""
+    digest = hashlib.sha256()
+    closed = jax.make_jaxpr(fn)(*example)
+    digest.update(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
+    for leaf in jax.tree.leaves((closed.consts, example[1:], configuration)):
+        array = to_host(leaf)
+        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """Saved parts of one run, each a pytree of arrays.
+
+    Args:
+        folder: created if missing.
+        configuration: digest of the run; a folder that holds another run's is refused.
+
+    Raises:
+        ValueError: if `folder` holds a run of another configuration, or files that are no checkpoint.
+    """
+
+    def __init__(self, folder: str | Path, configuration: str):
+        self.folder = Path(folder)
+        manifest = self.folder / "manifest.json"
+        if manifest.exists():
+            try:
+                found = json.loads(manifest.read_text())
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{manifest} is not a checkpoint's manifest; nothing was changed") from error
+            if found != {"format": FORMAT, "configuration": configuration}:
+                raise ValueError(
+                    f"checkpoint {self.folder} belongs to a different configuration (function, keys, arguments or chunk size); "
+                    "nothing was overwritten: choose another folder or remove this one"
+                )
+            return
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise ValueError(f"checkpoint {self.folder} is neither empty nor a checkpoint; nothing was changed")
+        if jax.process_index() == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write(manifest, lambda path: path.write_text(json.dumps({"format": FORMAT, "configuration": configuration})))
+
+    def save(self, name: str, tree: PyTree) -> None:
+        """Writes one part, replacing an older one in a single step."""
+        if jax.process_index() == 0:
+            leaves = {f"leaf-{i:06d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+            self._write(self.folder / f"{name}.npz", partial(_savez, leaves))
+
+    def load(self, name: str, like: PyTree) -> Any:
+        """The part of that name with the structure of `like` (arrays or shapes), or None if it was not saved."""
+        path = self.folder / f"{name}.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            saved = [file[f"leaf-{i:06d}"] for i in range(len(file.files))]
+        expected, structure = jax.tree.flatten(like)
+        leaves = [
+            jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(jax.random.key(0))) if _is_key(target) else leaf
+            for leaf, target in zip(saved, expected, strict=True)
+        ]
+        return jax.tree.unflatten(structure, leaves)
+
+    @staticmethod
+    def _write(path: Path, write: Callable[[Path], Any]) -> None:
+        temporary = path.with_name(f".{path.name}.partial")
+        write(temporary)
+        os.replace(temporary, path)
+
+
+def _savez(leaves: dict[str, np.ndarray], path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **leaves)
+
+
+def to_host(tree: PyTree) -> PyTree:
+    """`tree` as numpy arrays (keys as their data), gathered over processes where it is spread over several."""
+
+    def one(leaf):
+        if _is_key(leaf):
+            leaf = jax.random.key_data(leaf)
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return multihost_utils.process_allgather(leaf, tiled=True)
+        return np.asarray(leaf)
+
+    return jax.tree.map(one, tree)
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

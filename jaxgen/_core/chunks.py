@@ -1,0 +1,88 @@
+"""Independent seeds, in rounds of one chunk a device."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from jaxgen._core.checkpoint import Checkpoint, fingerprint, to_host
+from jaxgen._core.checks import leading_axis
+
+SEEDS = "jaxgen_seeds"
+"""Name of the mesh axis that seeds are spread over."""
+
+Advance = Callable[[int, int], None]
+
+
+def run_in_chunks(
+    fn: Callable[..., PyTree],
+    keys: PyTree,
+    args: tuple[PyTree, ...],
+    mesh: Mesh,
+    width: int,
+    advance: Advance | None,
+    checkpoint: str | Path | None,
+) -> PyTree:
+    """`fn(key, *args)` for every key; each round runs one compiled program on `width` seeds a device."""
+    num_seeds = leading_axis("keys", keys)
+    num_chunks = -(-num_seeds // width)
+    chunks_per_round = mesh.devices.size
+    num_rounds = -(-num_chunks // chunks_per_round)
+    split = NamedSharding(mesh, PartitionSpec(SEEDS))
+    over_chunk = jax.vmap(fn, in_axes=(0,) + (None,) * len(args)) if width > 1 else _over_single(fn)
+    program = jax.jit(
+        jax.shard_map(
+            over_chunk,
+            mesh=mesh,
+            in_specs=(PartitionSpec(SEEDS),) + (PartitionSpec(),) * len(args),
+            out_specs=PartitionSpec(SEEDS),
+            check_vma=False,
+        )
+    )
+
+    def chunk_keys(first: int, count: int) -> PyTree:
+        rows = np.minimum(np.arange(first * width, (first + count) * width), num_seeds - 1)
+        return jax.tree.map(lambda a: a[rows], keys)
+
+    store, like = None, None
+    if checkpoint is not None:
+        example = (chunk_keys(0, 1), *args)
+        like = jax.eval_shape(over_chunk, *example)
+        store = Checkpoint(checkpoint, fingerprint(over_chunk, example, keys=keys, width=width))
+
+    rounds = []
+    for index in range(num_rounds):
+        first = index * chunks_per_round
+        names = [f"chunk-{c:06d}" for c in range(first, min(first + chunks_per_round, num_chunks))]
+        saved = [store.load(name, like) for name in names] if store else [None]
+        if all(part is not None for part in saved):
+            outputs = _concatenate(saved)
+        else:
+            outputs = program(jax.device_put(chunk_keys(first, chunks_per_round), split), *args)
+            if store:
+                outputs = to_host(outputs)
+                for i, name in enumerate(names):
+                    store.save(name, jax.tree.map(lambda a, i=i: a[i * width : (i + 1) * width], outputs))
+                outputs = jax.tree.map(lambda a: a[: len(names) * width], outputs)
+        rounds.append(outputs)
+        if advance:
+            jax.block_until_ready(outputs)
+            advance(index + 1, num_rounds)
+    return jax.tree.map(lambda a: a[:num_seeds], _concatenate(rounds))
+
+
+def _over_single(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """A chunk of one seed without `vmap`, which would run both branches of every `cond`."""
+
+    def over_chunk(keys, *args):
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], fn(jax.tree.map(lambda a: a[0], keys), *args))
+
+    return over_chunk
+
+
+def _concatenate(parts: list[PyTree]) -> PyTree:
+    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate([jnp.asarray(leaf) for leaf in leaves]), *parts)

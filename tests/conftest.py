@@ -1,0 +1,50 @@
+"""Every test runs in both precisions unless it is marked otherwise; four CPU devices are always there."""
+
+import os
+
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax
+import pytest
+
+
+def pytest_generate_tests(metafunc):
+    if "precision" not in metafunc.fixturenames:
+        return
+    markers = {marker.name for marker in metafunc.definition.iter_markers()}
+    if "float64" in markers:
+        options = ["float64"]
+    elif "any_precision" in markers:
+        options = ["float32"]
+    else:
+        options = ["float32", "float64"]
+    metafunc.parametrize("precision", options, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def precision(request):
+    """Default float type of the test, by name."""
+    name = getattr(request, "param", "float32")
+    with jax.enable_x64(name == "float64"):
+        yield name
+
+
+@pytest.fixture
+def rtol(precision):
+    """Relative tolerance for a well-conditioned sum of a few thousand terms."""
+    return {"float32": 2e-5, "float64": 1e-12}[precision]
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(20211128)
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("-m"):
+        return
+    skip = pytest.mark.skip(reason="slow; run with -m slow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
