@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from jaxgen._core.checks import is_traced, leading_axis, positive_integer, require
 from jaxgen._core.chunks import SEEDS, run_in_chunks
 from jaxgen._core.lock_step import run_in_lock_step
+from jaxgen._core.sharding import place
 from jaxgen._core.statistics import jackknife as jackknife
 from jaxgen._core.statistics import mean as mean
 
@@ -71,7 +72,7 @@ def run(
         require(mesh is None and checkpoint is None and not progress, "mesh, checkpoint and progress need concrete keys and arguments")
         return jax.vmap(fn, in_axes=(0,) + (None,) * len(args), axis_name=axis_name)(keys, *args)
     seed_mesh = _seed_mesh(mesh, num_seeds, axis_name is not None)
-    args = jax.device_put(args, NamedSharding(seed_mesh, PartitionSpec()))
+    args = place(args, NamedSharding(seed_mesh, PartitionSpec()))
     with _progress(progress) as advance:
         if axis_name is not None:
             return run_in_lock_step(fn, keys, args, seed_mesh, axis_name, advance, checkpoint)

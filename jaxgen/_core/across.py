@@ -9,8 +9,9 @@ from jaxtyping import PyTree
 def gather(tree: PyTree, axis_name: str) -> PyTree:
     """Every seed's leaves stacked along a new leading axis, whole on each device.
 
-    A reduction over the stacked axis then associates in one order whatever the number of devices, which `lax.psum` over
-    a sharded axis does not; the barrier keeps one device from fusing it away: results agree to the last bit. Memory: K copies of `tree` on every device.
+    A reduction over the stacked axis then associates in one order whatever the number of devices, which `lax.psum` over a
+    sharded axis does not; the barrier keeps one device from fusing the stack away. Memory: K copies of `tree` on every
+    device.
     """
 
     def one(leaf: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
@@ -55,6 +56,8 @@ class Checkpoint:
             return
         if self.folder.exists() and any(self.folder.iterdir()):
             raise ValueError(f"checkpoint {self.folder} is neither empty nor a checkpoint; nothing was changed")
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("every process has looked at the folder before one writes to it")
         if jax.process_index() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write(manifest, lambda path: path.write_text(json.dumps({"format": FORMAT, "configuration": configuration})))
@@ -74,7 +77,7 @@ class Checkpoint:
             saved = [file[f"leaf-{i:06d}"] for i in range(len(file.files))]
         expected, structure = jax.tree.flatten(like)
         leaves = [
-            jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(jax.random.key(0))) if _is_key(target) else leaf
+            jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(jax.random.key(0))) if is_key(target) else leaf
             for leaf, target in zip(saved, expected, strict=True)
         ]
         return jax.tree.unflatten(structure, leaves)
@@ -95,7 +98,7 @@ def to_host(tree: PyTree) -> PyTree:
     """`tree` as numpy arrays (keys as their data), gathered over processes where it is spread over several."""
 
     def one(leaf):
-        if _is_key(leaf):
+        if is_key(leaf):
             leaf = jax.random.key_data(leaf)
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
             return multihost_utils.process_allgather(leaf, tiled=True)
@@ -104,5 +107,6 @@ def to_host(tree: PyTree) -> PyTree:
     return jax.tree.map(one, tree)
 
 
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is an array of typed random keys."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

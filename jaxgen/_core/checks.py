@@ -6,13 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.experimental import checkify
 from jaxtyping import Array, ArrayLike, PyTree
 
 
 def is_traced(*values: Any) -> bool:
     """Whether any leaf of `values` is being traced, so that its value cannot be looked at."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
 def require(condition: bool, message: str) -> None:
@@ -51,11 +52,10 @@ def positive_integer(name: str, value: Any, *, at_least: int = 1) -> int:
 
 def leading_axis(name: str, tree: PyTree) -> int:
     """The common length of the leading axis of every leaf of `tree`."""
-    lengths = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else None for leaf in jax.tree.leaves(tree)}
-    if len(lengths) != 1 or None in lengths:
-        found = sorted(map(str, lengths)) or "no arrays"
-        raise ValueError(f"every leaf of {name} must have the same leading axis; found lengths {found}")
-    return lengths.pop()
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    if not shapes or () in shapes or len({shape[0] for shape in shapes}) != 1:
+        raise ValueError(f"every leaf of {name} must have the same leading axis; found shapes {shapes or 'of no leaf'}")
+    return shapes[0][0]
 
 
 def per_step(name: str, value: ArrayLike, num_steps: int) -> Array:

@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 
 from jaxgen._core.checkpoint import Checkpoint, fingerprint, to_host
 from jaxgen._core.checks import leading_axis
+from jaxgen._core.sharding import place
 
 SEEDS = "jaxgen_seeds"
 """Name of the mesh axis that seeds are spread over."""
@@ -62,17 +63,17 @@ def run_in_chunks(
         if all(part is not None for part in saved):
             outputs = _concatenate(saved)
         else:
-            outputs = program(jax.device_put(chunk_keys(first, chunks_per_round), split), *args)
+            outputs = program(place(chunk_keys(first, chunks_per_round), split), *args)
             if store:
                 outputs = to_host(outputs)
                 for i, name in enumerate(names):
-                    store.save(name, jax.tree.map(lambda a, i=i: a[i * width : (i + 1) * width], outputs))
-                outputs = jax.tree.map(lambda a: a[: len(names) * width], outputs)
+                    store.save(name, _rows(outputs, slice(i * width, (i + 1) * width)))
+                outputs = _rows(outputs, slice(len(names) * width))
         rounds.append(outputs)
         if advance:
             jax.block_until_ready(outputs)
             advance(index + 1, num_rounds)
-    return jax.tree.map(lambda a: a[:num_seeds], _concatenate(rounds))
+    return _rows(_concatenate(rounds), slice(num_seeds))
 
 
 def _over_single(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
@@ -82,6 +83,10 @@ def _over_single(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], fn(jax.tree.map(lambda a: a[0], keys), *args))
 
     return over_chunk
+
+
+def _rows(tree: PyTree, rows: slice) -> PyTree:
+    return jax.tree.map(lambda a: a[rows], tree)
 
 
 def _concatenate(parts: list[PyTree]) -> PyTree:

@@ -13,6 +13,7 @@ from jaxtyping import PyTree
 from jaxgen._core.checkpoint import Checkpoint, fingerprint, to_host
 from jaxgen._core.chunks import SEEDS, Advance
 from jaxgen._core.scan import Loop, intercepted, run_segment
+from jaxgen._core.sharding import place
 
 NUM_SEGMENTS = 20
 
@@ -36,7 +37,7 @@ def run_in_lock_step(
 ) -> PyTree:
     """`fn(key, *args)` for every key at once, seeds spread over `mesh` by the compiler."""
     split = NamedSharding(mesh, PartitionSpec(SEEDS))
-    keys = jax.device_put(keys, split)
+    keys = place(keys, split)
     shared = (None,) * len(args)
     over_seeds = partial(jax.vmap, axis_name=axis_name)
     with jax.set_mesh(mesh):
@@ -113,7 +114,7 @@ def _run_segments(loop: Loop, state, segment, split, store: Checkpoint | None, a
         saved = store.load("state", (np.int32(0), state, like))
         if saved is not None:
             time, records = int(saved[0]), saved[2]
-            state = jax.device_put(saved[1], split)
+            state = place(saved[1], split)
     while records is None or time < loop.num_steps:
         steps = min(length, loop.num_steps - time)
         state, new = segment(state, jnp.int32(time), length=steps)
@@ -127,4 +128,4 @@ def _run_segments(loop: Loop, state, segment, split, store: Checkpoint | None, a
             advance(time, loop.num_steps)
         if time >= loop.num_steps:
             break
-    return state, jax.device_put(records, split)
+    return state, place(records, split)
