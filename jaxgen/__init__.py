@@ -33,8 +33,8 @@ ROOMS = (
     "processes",
     "bounds",
     "plotting",
-    "claims",
     "studies",
+    "claims",
 )
 """Public rooms, in the order in which imports may run."""
 

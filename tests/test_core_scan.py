@@ -43,7 +43,9 @@ def test_a_convolution_on_concrete_input_is_stepped_from_python():
     np.testing.assert_allclose(jax.jit(lambda x: iterate(step, x, 4)[0])(x), by_hand, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("kwargs", "message"), [({"num_steps": -1}, "num_steps"), ({"num_steps": 2, "every": 0}, "every"), ({"num_steps": 2, "driver": "loop"}, "driver")])
+@pytest.mark.parametrize(
+    ("kwargs", "message"), [({"num_steps": -1}, "num_steps"), ({"num_steps": 2, "every": 0}, "every"), ({"num_steps": 2, "driver": "loop"}, "driver")]
+)
 def test_bad_arguments_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         iterate(_step, 0.0, **kwargs)

@@ -1,0 +1,37 @@
+"""Averages over independent random draws, and the Gaussian perturbations that most of them are of."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, ArrayLike, Float, Key, PyTree
+
+from jaxgen._core.checks import checked, floating, positive_integer, require
+from jaxgen._core.results import Estimate
+
+
+def std_of(variance: ArrayLike) -> Float[Array, ""]:
+    """Standard deviation of a noise given by its variance, a scalar of at least 0."""
+    variance = floating("variance", variance)
+    require(variance.ndim == 0, f"variance must be a scalar; got shape {variance.shape}")
+    return jnp.sqrt(checked(variance, (variance >= 0, f"variance must be at least 0; got {variance}")))
+
+
+def gaussian_like(key: Key[Array, ""], tree: PyTree, std: ArrayLike) -> PyTree:
+    """A draw of N(0, std^2 I) with the structure, shapes and dtypes of `tree`."""
+    return jax.tree.map(lambda noise: jnp.asarray(std).astype(noise.dtype) * noise, optax.tree.random_like(key, tree))
+
+
+def average_over_draws(fn: Callable[[Array], ArrayLike], key: Key[Array, ""], num_draws: int, *, chunk_size: int = 1) -> Estimate:
+    """Mean of `fn` over `num_draws` keys split from `key`, with its standard error.
+
+    Args:
+        fn: function of one key, to an array.
+        num_draws: number of draws; with a single one the standard error is NaN.
+        chunk_size: draws evaluated at a time, which bounds memory.
+    """
+    keys = jax.random.split(key, num_draws)
+    width = positive_integer("chunk_size", chunk_size)
+    values = jax.lax.map(fn, keys, batch_size=width if width > 1 else None)
+    return Estimate(values.mean(axis=0), values.std(axis=0, ddof=1) / jnp.sqrt(num_draws))
