@@ -95,6 +95,7 @@ def test_operators_are_mapped_by_vmap(params, batch, dense, rtol):
     np.testing.assert_allclose(matrices[1], dense, rtol=10 * rtol, atol=10 * rtol * np.abs(dense).max())
 
 
+@pytest.mark.float64
 def test_lineax_solves_with_it(key):
     x, w, b = jax.random.normal(key, (20, 3)), jnp.ones(3) / 3, jnp.arange(1.0, 4.0)
     operator = curvature.hessian(_strictly_convex, w, x)

@@ -7,6 +7,8 @@ import pytest
 
 from jaxgen import gradients, seeds
 
+_seed_dispersion = jax.jit(gradients.seed_dispersion, static_argnames=("center", "axis_name"))
+
 
 @pytest.fixture
 def stacked(key):
@@ -19,14 +21,14 @@ def _flat(tree):
 
 
 def test_seed_mean_is_the_trace_of_the_sample_covariance(stacked, rtol):
-    np.testing.assert_allclose(gradients.seed_dispersion(stacked), np.trace(np.cov(_flat(stacked).T)), rtol=10 * rtol)
+    np.testing.assert_allclose(_seed_dispersion(stacked), np.trace(np.cov(_flat(stacked).T)), rtol=10 * rtol)
 
 
 def test_zero_is_the_second_moment_also_of_one_seed(stacked, rtol):
     flat = _flat(stacked)
-    np.testing.assert_allclose(gradients.seed_dispersion(stacked, center="zero"), (flat**2).sum(1).mean(), rtol=10 * rtol)
+    np.testing.assert_allclose(_seed_dispersion(stacked, center="zero"), (flat**2).sum(1).mean(), rtol=10 * rtol)
     one = jax.tree.map(lambda leaf: leaf[:1], stacked)
-    np.testing.assert_allclose(gradients.seed_dispersion(one, center="zero"), (flat[0] ** 2).sum(), rtol=10 * rtol)
+    np.testing.assert_allclose(_seed_dispersion(one, center="zero"), (flat[0] ** 2).sum(), rtol=10 * rtol)
 
 
 @pytest.mark.parametrize("variance", [None, 0.7])
@@ -35,7 +37,7 @@ def test_the_population_centre_is_fitted_on_the_other_seeds(stacked, key, rtol, 
     g, u = _flat(stacked), _flat(population)
     distances = [((g[k] - np.delete(u, k, axis=0).mean(0)) ** 2).sum() for k in range(6)]
     correction = np.trace(np.cov(u.T)) if variance is None else variance
-    found = gradients.seed_dispersion(stacked, center="population", population_gradients=population, population_variance=variance)
+    found = _seed_dispersion(stacked, center="population", population_gradients=population, population_variance=variance)
     np.testing.assert_allclose(found, np.mean(distances) - correction / 5, rtol=20 * rtol)
 
 
@@ -55,7 +57,7 @@ def test_the_population_centre_is_unbiased_whether_or_not_the_gradient_shares_it
     noise = jax.random.normal(key, (2, 50_000, 4, 2))
     g = 1 + noise[0]
     u = 0.5 + 0.3 * (0.8 * noise[0] + 0.6 * noise[1])
-    found = jax.jit(jax.vmap(lambda g, u: gradients.seed_dispersion(g, center="population", population_gradients=u)))(g, u)
+    found = jax.jit(jax.vmap(lambda g, u: _seed_dispersion(g, center="population", population_gradients=u)))(g, u)
     assert abs(float(found.mean()) - 2.5) < 4 * float(found.std()) / np.sqrt(len(found))
 
 
@@ -77,9 +79,9 @@ def test_dispersion_of_the_linear_gaussian_model(key):
 def test_deviations_sum_to_the_dispersion_and_carry_its_jackknife(key, rtol):
     g = jax.random.normal(key, (40, 5))
     deviations = gradients.seed_deviations(g)
-    np.testing.assert_allclose(deviations.sum() / 39, gradients.seed_dispersion(g), rtol=10 * rtol)
-    by_deviations = seeds.jackknife(lambda r: r.sum() / (len(r) - 1), deviations)
-    by_gradients = seeds.jackknife(gradients.seed_dispersion, g)
+    np.testing.assert_allclose(deviations.sum() / 39, _seed_dispersion(g), rtol=10 * rtol)
+    by_deviations = jax.jit(lambda r: seeds.jackknife(lambda r: r.sum() / (len(r) - 1), r))(deviations)
+    by_gradients = jax.jit(lambda g: seeds.jackknife(gradients.seed_dispersion, g))(g)
     np.testing.assert_allclose(by_deviations.stderr, by_gradients.stderr, rtol=1 / 40, err_msg="they differ at relative order 1/K")
 
 
@@ -91,10 +93,10 @@ def test_in_lock_step_every_seed_has_the_dispersion_of_all(stacked, rtol, center
     def one(g, u):
         return gradients.seed_dispersion(g, population_gradients=u, axis_name="seeds", **options)
 
-    found = jax.vmap(one, axis_name="seeds")(stacked, population)
-    np.testing.assert_allclose(found, np.full(6, gradients.seed_dispersion(stacked, population_gradients=population, **options)), rtol=rtol)
-    everyone = jax.vmap(lambda g: gradients.seed_deviations(g, axis_name="seeds"), axis_name="seeds", out_axes=None)(stacked)
-    np.testing.assert_allclose(everyone, gradients.seed_deviations(stacked), rtol=rtol)
+    found = jax.jit(jax.vmap(one, axis_name="seeds"))(stacked, population)
+    np.testing.assert_allclose(found, np.full(6, _seed_dispersion(stacked, population_gradients=population, **options)), rtol=rtol)
+    everyone = jax.jit(jax.vmap(lambda g: gradients.seed_deviations(g, axis_name="seeds"), axis_name="seeds", out_axes=None))(stacked)
+    np.testing.assert_allclose(everyone, jax.jit(gradients.seed_deviations)(stacked), rtol=rtol)
 
 
 @pytest.mark.any_precision

@@ -197,6 +197,7 @@ def test_a_value_of_z_that_never_occurs_carries_nothing(atol):
     np.testing.assert_allclose(information.conditional_mutual_information(pxyz, disintegrated=True), [math.log(2), math.log(2), 0], atol=atol)
 
 
+@pytest.mark.float64
 def test_the_seven_atoms_sum_to_the_joint_entropy(rtol):
     for pxyz in (XOR, *_tables((3, 4, 5), 2)):
         atoms = information.information_diagram(pxyz)
@@ -229,6 +230,7 @@ def test_products_of_tiny_probabilities_do_not_underflow():
     np.testing.assert_allclose(information.mutual_information(np.diag([1.0, tiny])), expected, rtol=1e-5)
 
 
+@pytest.mark.any_precision
 def test_gradients_are_right_inside_and_finite_on_the_boundary():
     @jax.jit
     def gradients(q, p):

@@ -154,6 +154,7 @@ def test_golden_bound_is_the_mean_divergence_in_every_layout(rtol):
         np.testing.assert_allclose(information.golden_bound(means, covs, *prior), expected, rtol=rtol)
 
 
+@pytest.mark.any_precision
 def test_channel_bounds_are_ordered_and_hold_for_a_binary_input():
     covariances = _covariances(100, 3)
     bound = lambda form: jax.jit(jax.vmap(lambda s: information.gaussian_channel_bound(s, 0.3, 3, form=form)))(covariances)  # noqa: E731
@@ -166,6 +167,7 @@ def test_channel_bounds_are_ordered_and_hold_for_a_binary_input():
     assert _binary_channel_information(0.3) > information.gaussian_channel_bound(1.0, 1.0, 1), "less noise lets more through"
 
 
+@pytest.mark.float64
 def test_channel_bound_takes_matrix_diagonal_and_trace_alike(rtol):
     variances = np.array([0.5, 0.0, 2.0])
     for form in ("logdet", "log", "linear"):

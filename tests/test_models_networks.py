@@ -8,14 +8,25 @@ import pytest
 from jaxgen import models
 
 
+def _normal(shape, seed=0):
+    """Standard normals in the default float, drawn without compiling anything."""
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape).astype(jnp.zeros(()).dtype))
+
+
+def _params(model, x):
+    """Parameters of the right structure, standard normals."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+    return jax.tree.map(lambda leaf: _normal(leaf.shape, seed=leaf.size), shapes)
+
+
 def _relu(a):
     return np.maximum(a, 0)
 
 
-def test_an_mlp_is_its_layers_composed(key, rtol):
+def test_an_mlp_is_its_layers_composed(rtol):
     model = models.mlp((5, 4, 3), activation="tanh")
-    x = jax.random.normal(key, (6, 2, 2))
-    params = jax.tree.map(lambda a: np.asarray(a) + a.dtype.type(0.1), jax.jit(model.init)(key, x))
+    x = _normal((6, 2, 2))
+    params = _params(model, x)
     hidden = np.asarray(x).reshape(6, 4)
     for i in range(3):
         layer = params[f"Dense_{i}"]
@@ -23,22 +34,24 @@ def test_an_mlp_is_its_layers_composed(key, rtol):
     np.testing.assert_allclose(model.apply(params, x), hidden, rtol=10 * rtol, atol=rtol)
 
 
-def test_the_ntk_parametrization_scales_by_the_root_of_fan_in(key, rtol):
+def test_the_ntk_parametrization_scales_by_the_root_of_fan_in(rtol):
     model = models.mlp((5, 3), activation="relu", parametrization="ntk", bias=True)
-    x = jax.random.normal(key, (6, 4))
-    params = jax.jit(model.init)(key, x)
+    x = _normal((6, 4))
+    params = _params(model, x)
     first, second = params["Dense_0"], params["Dense_1"]
     hidden = _relu(np.asarray(x) @ np.asarray(first["kernel"]) / 2 + np.asarray(first["bias"]))
     expected = hidden @ np.asarray(second["kernel"]) / np.sqrt(5) + np.asarray(second["bias"])
     np.testing.assert_allclose(model.apply(params, x), expected, rtol=10 * rtol, atol=rtol)
-    assert "bias" not in models.mlp((3,), parametrization="ntk").init(key, x)["Dense_0"]
+    assert "bias" not in _params(models.mlp((3,), parametrization="ntk"), x)["Dense_0"]
 
 
 @pytest.mark.any_precision
-@pytest.mark.parametrize(("parametrization", "std"), [("standard", 1 / 10), ("ntk", 1.0)])
-def test_initial_weights_have_the_stated_variance(key, parametrization, std):
+@pytest.mark.parametrize(
+    ("parametrization", "activation", "std"), [("standard", "relu", 2**0.5 / 10), ("standard", "tanh", 1 / 10), ("ntk", "relu", 1.0)]
+)
+def test_initial_weights_have_the_stated_variance(key, parametrization, activation, std):
     """5 standard errors of the standard deviation of 40,000 weights."""
-    params = models.mlp((400, 1), parametrization=parametrization, bias=True).init(key, jnp.zeros((1, 100)))
+    params = models.mlp((400, 1), activation=activation, parametrization=parametrization, bias=True).init(key, jnp.zeros((1, 100)))
     assert abs(float(params["Dense_0"]["kernel"].std()) / std - 1) < 5 / np.sqrt(2 * 40_000)
     bias = params["Dense_0"]["bias"]
     assert (bias == 0).all() if parametrization == "standard" else abs(float(bias.std()) - 1) < 5 / np.sqrt(2 * 400)
@@ -74,7 +87,7 @@ def test_activations_are_what_their_names_say(name, function, rtol):
 
 
 @pytest.mark.any_precision
-def test_an_activation_may_be_a_function(key):
+def test_an_activation_may_be_a_function():
     params, x = {"Dense_0": {"kernel": jnp.ones((1, 1))}, "Dense_1": {"kernel": jnp.ones((1, 1))}}, jnp.ones((1, 1))
     assert float(models.mlp((1, 1), activation=lambda z: 7 * z, bias=False).apply(params, x)[0, 0]) == 7.0
 
@@ -97,30 +110,30 @@ def test_initial_parameters_depend_on_the_key_and_the_shape_of_x_alone(key):
     assert (first["Dense_0"]["kernel"] != model.init(jax.random.key(1), jnp.zeros((1, 3)))["Dense_0"]["kernel"]).all()
 
 
-def test_a_linear_model_is_one_layer(key, rtol):
-    model, x = models.linear(2), jax.random.normal(key, (5, 3))
-    params = jax.jit(model.init)(key, x)
+def test_a_linear_model_is_one_layer(rtol):
+    model, x = models.linear(2), _normal((5, 3))
+    params = _params(model, x)
     np.testing.assert_allclose(model.apply(params, x), x @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"], rtol=rtol, atol=rtol)
-    assert set(models.linear(2, bias=False).init(key, x)["Dense_0"]) == {"kernel"}
+    assert set(_params(models.linear(2, bias=False), x)["Dense_0"]) == {"kernel"}
 
 
 @pytest.mark.parametrize("signs", [None, [1.0, 1.0, -1.0, -1.0, -1.0]])
-def test_two_layer_relu_is_the_sum_of_its_units(key, rtol, signs):
+def test_two_layer_relu_is_the_sum_of_its_units(rtol, signs):
     model = models.two_layer_relu(5) if signs is None else models.two_layer_relu(5, signs=signs)
-    x = jax.random.normal(key, (6, 3))
-    params = jax.jit(model.init)(key, x)
+    x = _normal((6, 3))
+    params = _params(model, x)
     assert jax.tree.map(jnp.shape, params) == {"W": (5, 3)}
     fixed = np.array([1, -1, 1, -1, 1] if signs is None else signs)
     expected = _relu(np.asarray(x) @ np.asarray(params["W"]).T) @ fixed / np.sqrt(5)
     np.testing.assert_allclose(model.apply(params, x), expected, rtol=10 * rtol, atol=rtol)
 
 
-def test_two_layer_relu_has_the_identities_of_its_bound(key, rtol):
+def test_two_layer_relu_has_the_identities_of_its_bound(rtol):
     """|grad l|^2 = 2 l mean_r 1_r and tr H = mean_r 1_r at |x| = 1, off the kinks (INFO-30)."""
     model = models.two_layer_relu(7)
-    x = jax.random.normal(key, (1, 4))
+    x = _normal((1, 4))
     x = x / jnp.linalg.norm(x)
-    weights = jax.jit(model.init)(key, x)["W"]
+    weights = _params(model, x)["W"]
     loss_fn = models.loss_fn(model.apply, "squared")
 
     def loss(flat):
@@ -134,15 +147,15 @@ def test_two_layer_relu_has_the_identities_of_its_bound(key, rtol):
 
 @pytest.mark.float64
 @pytest.mark.parametrize(("strides", "pooling", "parametrization"), [(1, "average", "standard"), (1, "max", "ntk"), (2, "none", "ntk")])
-def test_patches_and_native_convolution_make_the_same_cnn(key, parametrization, strides, pooling):
+def test_patches_and_native_convolution_make_the_same_cnn(parametrization, strides, pooling):
     """Tolerance: rounding of sums of 27 and 36 terms, in two layers."""
     nets = [
         models.cnn((3, 4), 2, strides=strides, pooling=pooling, parametrization=parametrization, bias=True, convolution=name)
         for name in ("patches", "native")
     ]
-    x = jax.random.normal(key, (2, 9, 7, 3))
-    params = jax.jit(nets[0].init)(key, x)
-    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, jax.eval_shape(nets[1].init, key, x))
+    x = _normal((2, 9, 7, 3))
+    params = _params(nets[0], x)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, _params(nets[1], x))
     np.testing.assert_allclose(*jax.jit(lambda p: tuple(net.apply(p, x) for net in nets))(params), rtol=1e-11, atol=1e-11)
 
 
@@ -155,9 +168,9 @@ def test_on_a_cpu_the_cnn_has_no_native_convolution_by_default(key):
 
 
 @pytest.mark.any_precision
-def test_images_without_channels_get_one(key):
-    net, x = models.cnn((2, 3), 4), jax.random.normal(key, (5, 8, 8))
-    params = jax.jit(net.init)(key, x)
+def test_images_without_channels_get_one():
+    net, x = models.cnn((2, 3), 4), _normal((5, 8, 8))
+    params = _params(net, x)
     assert params["Conv_0"]["kernel"].shape == (3, 3, 1, 2)
     assert params["Dense_0"]["kernel"].shape == (2 * 2 * 3, 4)
     np.testing.assert_array_equal(*jax.jit(lambda x: (net.apply(params, x), net.apply(params, x[..., None])))(x))
@@ -176,7 +189,7 @@ def test_pooling_takes_means_or_maxima_of_two_by_two_cells_and_drops_a_last_odd_
 @pytest.mark.parametrize("model", [models.mlp((4, 3)), models.two_layer_relu(4), models.cnn((2,), 3)], ids=["mlp", "relu", "cnn"])
 def test_models_pass_through_jit_vmap_and_grad(key, model):
     """Tolerance: two layers of float32 sums of at most 36 terms."""
-    x = jax.random.normal(key, (4, 6, 6))
+    x = _normal((4, 6, 6))
     stacked = jax.jit(jax.vmap(model.init, in_axes=(0, None)))(jax.random.split(key, 3), x)
     mapped = jax.jit(jax.vmap(model.apply, in_axes=(0, None)))(stacked, x)
     params = jax.tree.map(lambda a: np.asarray(a)[2], stacked)

@@ -11,13 +11,27 @@ from jaxgen import processes
 STEPS, BATCH = 12, 3
 
 
+_train = jax.jit(processes.train, static_argnums=1, static_argnames=("optimizer", "record", "every"))
+_sgd = jax.jit(processes.sgd, static_argnums=1, static_argnames=("record", "every"))
+_sgld = jax.jit(processes.sgld, static_argnums=1, static_argnames=("record", "every"))
+_auxiliary_weight_process = jax.jit(processes.auxiliary_weight_process, static_argnums=1, static_argnames=("record", "every"))
+
+
 def _quadratic(w, z):
     return 0.5 * jnp.sum((w - z) ** 2, axis=-1)
+
+
+def _everything(w, g, t):
+    return {"w": w, "g": g, "t": t}
 
 
 def _network_loss(params, batch):
     x, y = batch
     return jnp.sum((jnp.tanh(x @ params["a"]) @ params["b"] - y[:, None]) ** 2, axis=-1)
+
+
+def _flat(params, batch):
+    return 0 * batch[1] + 0 * params["a"].sum()
 
 
 @pytest.fixture
@@ -41,8 +55,7 @@ def network(key):
 def test_sgd_on_a_quadratic_is_the_linear_recursion(key, data, rows, rtol, schedule):
     rates = np.full(STEPS, 0.1) if schedule == "scalar" else np.linspace(0.5, 0.01, STEPS)
     learning_rate = 0.1 if schedule == "scalar" else jnp.asarray(rates)
-    record = lambda w, g, t: {"w": w, "g": g, "t": t}  # noqa: E731
-    final, records = processes.sgd(key, _quadratic, jnp.ones(2), data, rows, learning_rate, record=record)
+    final, records = _sgd(key, _quadratic, jnp.ones(2), data, rows, learning_rate, record=_everything)
     w = np.ones(2)
     for t in range(STEPS):
         g = w - np.asarray(data, np.float64)[np.asarray(rows[t])].mean(0)
@@ -56,15 +69,16 @@ def test_sgd_on_a_quadratic_is_the_linear_recursion(key, data, rows, rtol, sched
 @pytest.mark.any_precision
 def test_sgd_is_train_with_optax_sgd_to_the_last_bit(key, network, rows):
     params, data = network
-    by_sgd, _ = processes.sgd(key, _network_loss, params, data, rows, 0.05)
-    by_train, _ = processes.train(key, _network_loss, params, data, rows, optimizer=optax.sgd(0.05))
+    by_sgd, _ = _sgd(key, _network_loss, params, data, rows, 0.05)
+    by_train, _ = _train(key, _network_loss, params, data, rows, optimizer=optax.sgd(0.05))
     jax.tree.map(np.testing.assert_array_equal, by_sgd, by_train)
 
 
+@pytest.mark.float64
 def test_train_takes_any_optimizer(key, network, rows, rtol):
     params, data = network
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(0.1))
-    found, _ = processes.train(key, _network_loss, params, data, rows, optimizer=optimizer)
+    found, _ = _train(key, _network_loss, params, data, rows, optimizer=optimizer)
     state = optimizer.init(params)
 
     @jax.jit
@@ -80,19 +94,18 @@ def test_train_takes_any_optimizer(key, network, rows, rtol):
 
 @pytest.mark.any_precision
 def test_records_are_taken_every_so_often(key, data, rows):
-    record = lambda w, g, t: (w, t)  # noqa: E731
-    _, every_step = processes.sgd(key, _quadratic, jnp.ones(2), data, rows, 0.1, record=record)
-    _, every_fifth = processes.sgd(key, _quadratic, jnp.ones(2), data, rows, 0.1, record=record, every=5)
-    assert every_fifth[1].tolist() == [0, 5, 10]
-    np.testing.assert_allclose(every_fifth[0], every_step[0][::5], rtol=1e-6)
-    assert processes.sgd(key, _quadratic, jnp.ones(2), data, rows, 0.1)[1] is None
+    _, every_step = _sgd(key, _quadratic, jnp.ones(2), data, rows, 0.1, record=_everything)
+    _, every_fifth = _sgd(key, _quadratic, jnp.ones(2), data, rows, 0.1, record=_everything, every=5)
+    assert every_fifth["t"].tolist() == [0, 5, 10]
+    np.testing.assert_allclose(every_fifth["w"], every_step["w"][::5], rtol=1e-6)
+    assert _sgd(key, _quadratic, jnp.ones(2), data, rows, 0.1)[1] is None
 
 
 @pytest.mark.any_precision
 def test_sgld_has_the_stationary_variance(key):
     """INFO-16: gradient w, lambda = 0.1, sigma = 0.05: 0.0025 / 0.19, over 4000 chains of 200 steps, 4 standard errors of a variance."""
     rows = jnp.zeros((200, 1), jnp.int32)
-    final, _ = processes.sgld(key, lambda w, z: 0.5 * jnp.sum(w**2) + 0 * z, jnp.zeros(4000), jnp.zeros(1), rows, 0.1, 0.05)
+    final, _ = _sgld(key, lambda w, z: 0.5 * jnp.sum(w**2) + 0 * z, jnp.zeros(4000), jnp.zeros(1), rows, 0.1, 0.05)
     expected = 0.0025 / 0.19
     assert round(expected, 10) == 0.0131578947
     assert abs(float(jnp.mean(final**2)) - expected) < 4 * expected * np.sqrt(2 / 4000)
@@ -101,33 +114,31 @@ def test_sgld_has_the_stationary_variance(key):
 @pytest.mark.any_precision
 def test_the_clean_path_is_sgds_to_the_last_bit(key, network, rows):
     params, data = network
-    record = lambda p, g, t: (p, g)  # noqa: E731
-    expected, path = processes.sgd(key, _network_loss, params, data, rows, 0.05, record=record)
-    final, auxiliary, auxiliary_path = processes.auxiliary_weight_process(key, _network_loss, params, data, rows, 0.05, 0.1, record=record)
+    expected, path = _sgd(key, _network_loss, params, data, rows, 0.05, record=_everything)
+    final, auxiliary, auxiliary_path = _auxiliary_weight_process(key, _network_loss, params, data, rows, 0.05, 0.1, record=_everything)
     jax.tree.map(np.testing.assert_array_equal, (final, auxiliary_path), (expected, path))
     assert all(jnp.all(a != b) for a, b in zip(jax.tree.leaves(final), jax.tree.leaves(auxiliary), strict=True))
 
 
+@pytest.mark.float64
 def test_the_auxiliary_process_follows_clean_gradients_with_noise_of_its_key(key, network, rows, rtol):
     """The printed recursion, step by step from recorded gradients, with the noise of `sgld` from the same key on a flat loss."""
     params, data = network
     stds = jnp.linspace(0.1, 0.5, STEPS)
-    _, auxiliary, path = processes.auxiliary_weight_process(key, _network_loss, params, data, rows, 0.05, stds, record=lambda p, g, t: g)
-    flat = lambda params, batch: 0 * batch[1] + 0 * params["a"].sum()  # noqa: E731
-    _, positions = processes.sgld(key, flat, optax.tree.zeros_like(params), data, rows, 0.05, stds, record=lambda p, g, t: p)
-    total, _ = processes.sgld(key, flat, optax.tree.zeros_like(params), data, rows, 0.05, stds)
-    positions = jax.tree.map(lambda p, last: np.concatenate([p, last[None]]), positions, total)
+    _, auxiliary, path = _auxiliary_weight_process(key, _network_loss, params, data, rows, 0.05, stds, record=_everything)
+    total, positions = _sgld(key, _flat, optax.tree.zeros_like(params), data, rows, 0.05, stds, record=_everything)
+    positions = jax.tree.map(lambda p, last: np.concatenate([p, last[None]]), positions["w"], total)
     expected = jax.tree.map(np.asarray, params)
     for t in range(STEPS):
-        expected = jax.tree.map(lambda w, g, p, t=t: w - 0.05 * g[t] + (p[t + 1] - p[t]), expected, path, positions)
+        expected = jax.tree.map(lambda w, g, p, t=t: w - 0.05 * np.asarray(g)[t] + (p[t + 1] - p[t]), expected, path["g"], positions)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=100 * rtol, atol=10 * rtol), auxiliary, expected)
 
 
 def test_the_difference_is_accumulated_noise_and_for_sgld_it_is_not(key, data, rows):
     """Control of INFO-19: with gradients at the noisy iterate the noise is forgotten at rate 1 - lambda."""
-    clean, auxiliary, _ = processes.auxiliary_weight_process(key, _quadratic, jnp.ones(2), data, rows, 0.3, 0.1)
-    langevin, _ = processes.sgld(key, _quadratic, jnp.ones(2), data, rows, 0.3, 0.1)
-    noise, _ = processes.sgld(key, lambda w, z: 0 * z[:, 0], jnp.zeros(2), data, rows, 0.3, 0.1)
+    clean, auxiliary, _ = _auxiliary_weight_process(key, _quadratic, jnp.ones(2), data, rows, 0.3, 0.1)
+    langevin, _ = _sgld(key, _quadratic, jnp.ones(2), data, rows, 0.3, 0.1)
+    noise, _ = _sgld(key, lambda w, z: 0 * z[:, 0], jnp.zeros(2), data, rows, 0.3, 0.1)
     np.testing.assert_allclose(auxiliary - clean, noise, rtol=1e-5, atol=1e-6)
     assert np.abs(langevin - clean - noise).max() > 0.1
 
@@ -139,7 +150,7 @@ def test_the_accumulated_noise_has_the_summed_covariance(key, data, rows):
     total = float(jnp.sum(stds**2))
 
     def path(key):
-        clean, auxiliary, _ = processes.auxiliary_weight_process(key, _quadratic, jnp.ones(2), data, rows, 0.1, stds)
+        clean, auxiliary, _ = _auxiliary_weight_process(key, _quadratic, jnp.ones(2), data, rows, 0.1, stds)
         return auxiliary - clean, processes.sample_auxiliary_noise(key, jnp.ones(2), stds)
 
     for noise in jax.jit(jax.vmap(path))(jax.random.split(key, 5000)):
@@ -157,9 +168,10 @@ def test_processes_are_reproducible_and_traceable(process, key, data, rows, rtol
     keys = jax.random.split(key, 2)
     args = jnp.array([[1.0, 1.0], [0.0, 2.0]]), jnp.array([0.1, 0.2]), jnp.array([0.1, 0.3])
     found = jax.jit(jax.vmap(call))(keys, *args)
-    expected = call(keys[1], *(arg[1] for arg in args))
+    one = jax.jit(call)
+    expected = one(keys[1], *(arg[1] for arg in args))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, rtol=10 * rtol), found, expected)
-    jax.tree.map(np.testing.assert_array_equal, call(keys[1], *(arg[1] for arg in args)), expected)
+    jax.tree.map(np.testing.assert_array_equal, one(keys[1], *(arg[1] for arg in args)), expected)
 
 
 @pytest.mark.any_precision

@@ -38,7 +38,7 @@ class Hessian(lx.AbstractLinearOperator):
         return self
 
     def in_structure(self) -> PyTree[jax.ShapeDtypeStruct]:
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), self.params)
+        return jax.eval_shape(lambda params: params, self.params)
 
     def out_structure(self) -> PyTree[jax.ShapeDtypeStruct]:
         return self.in_structure()

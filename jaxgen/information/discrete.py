@@ -226,7 +226,7 @@ def _pmf(name: str, p: ArrayLike, *, rank: int | None = None, axis: Axis | None 
     total = values.sum(axis)
     tolerance = max(1e-6, float(jnp.finfo(p.dtype).eps) * (p.size / total.size) ** 0.5)
     along = "" if axis is None else f" along axis {axis}"
-    found = "" if is_traced(p) else f"; got sums from {total.min():.9g} to {total.max():.9g}"
+    found = "" if is_traced(p) else f"; got sums from {float(total.min()):.9g} to {float(total.max()):.9g}"
     return checked(
         p,
         (xp.all(values >= 0), f"{name} must hold probabilities, neither negative nor NaN"),

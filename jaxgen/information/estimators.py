@@ -16,7 +16,7 @@ from jaxgen._core import statistics
 from jaxgen._core.checks import checked, floating, leading_axis, positive_integer, require
 from jaxgen._core.results import Estimate
 from jaxgen.information.discrete import mutual_information
-from jaxgen.information.gaussian import gaussian_mutual_information
+from jaxgen.information.gaussian import block_information
 
 
 def plugin_mutual_information(
@@ -87,7 +87,7 @@ def gaussian_sample_mutual_information(x: Float[ArrayLike, "N *dx"], y: Float[Ar
     require(num_samples > dimension, f"the sample covariance of {dimension} coordinates needs N > {dimension} samples; got N = {num_samples}")
     correlation, finite, varying = _correlation(x, y)
     correlation = checked(correlation, (finite, "x and y must be finite"), (varying, "every coordinate of x and y must vary; one is constant"))
-    return gaussian_mutual_information(correlation, x.shape[1])
+    return block_information("the sample covariance of (x, y)", correlation, x.shape[1], y.shape[1])
 
 
 def ksg_mutual_information(x: Float[ArrayLike, "N *dx"], y: Float[ArrayLike, "N *dy"], *, k: int = 3, chunk_size: int = 256) -> Float[Array, ""]:
@@ -97,7 +97,8 @@ def ksg_mutual_information(x: Float[ArrayLike, "N *dx"], y: Float[ArrayLike, "N 
 
     n_x(i) counts the other samples whose x is nearer to x_i than the k-th neighbour of (x_i, y_i) is, all distances in the
     maximum norm. For continuous X and Y of low dimension. Coordinates are compared as they are: bring them to comparable
-    scales first (any invertible map of X alone or of Y alone leaves the true value as it is).
+    scales first (any invertible map of X alone or of Y alone leaves the true value as it is). Only the order of distances
+    counts, so float32 is as good as float64 but for the rare ties that rounding makes.
 
     Args:
         x: samples, `(N, dx)` or `(N,)`.

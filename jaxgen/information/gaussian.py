@@ -1,10 +1,10 @@
 """Closed forms for Gaussian laws, by Cholesky factors (INFO-2, INFO-3, INFO-4, INFO-7, INFO-21).
 
 Covariances are full `(d, d)`, diagonal `(d,)` (variances, never a d x d matrix in memory) or one variance for every
-coordinate, `()`. A full covariance counts as positive definite when
-its correlation matrix R is so to working precision, 4 eps sqrt(d) |R^-1|_1 < 1. All values are in nats. A value carries an
-error of about eps / (1 - r^2) for every coordinate of multiple correlation r with the others: in float32 some 1e-6 for
-moderate correlations, and little is left beyond r = 1 - 1e-6, where float64 is called for.
+coordinate, `()`. A full covariance counts as positive definite when its correlation matrix R is so to working precision,
+4 eps sqrt(d) |R^-1|_1 < 1. All values are in nats. A value carries an error of about eps / (1 - r^2) for every coordinate
+of multiple correlation r with the others: in float32 some 1e-6 for moderate correlations, and little is left beyond
+r = 1 - 1e-6, where float64 is called for.
 """
 
 import math
@@ -106,7 +106,7 @@ def golden_bound(
     Raises:
         ValueError: if shapes disagree, a mean is not finite, or a covariance is not symmetric positive definite.
 
-    Source: Polyanskiy and Wu, Theorem 4.1; INFO-3. Cost O(K d^3), O(K d) if diagonal.
+    Source: Polyanskiy and Wu, section 4.1; INFO-3. Cost O(K d^3), O(K d) if diagonal.
     """
     means, covs = floating("means", means), floating("covs", covs)
     mean_q, cov_q = _mean("mean_q", mean_q), _covariance("cov_q", cov_q)
@@ -150,7 +150,7 @@ def gaussian_mutual_information(cov: Float[ArrayLike, "d d"], dx: int) -> Float[
     cov = _matrix("cov", cov)
     dx = positive_integer("dx", dx)
     require(dx < cov.shape[0], f"dx must leave at least one coordinate to Y; got dx = {dx} for a covariance of shape {cov.shape}")
-    return _information(cov, dx, cov.shape[0] - dx)
+    return block_information("cov", cov, dx, cov.shape[0] - dx)
 
 
 def gaussian_conditional_mutual_information(cov: Float[ArrayLike, "d d"], dx: int, dy: int) -> Float[Array, ""]:
@@ -172,7 +172,7 @@ def gaussian_conditional_mutual_information(cov: Float[ArrayLike, "d d"], dx: in
     cov = _matrix("cov", cov)
     dx, dy = positive_integer("dx", dx), positive_integer("dy", dy)
     require(dx + dy < cov.shape[0], f"dx + dy must leave at least one coordinate to Z; got {dx} + {dy} for a covariance of shape {cov.shape}")
-    return _information(cov, dx, dy)
+    return block_information("cov", cov, dx, dy)
 
 
 def gaussian_channel_bound(
@@ -261,9 +261,10 @@ def _positive_definite(name: str, scale: Array) -> tuple[Array, str]:
     return _all_finite(scale), f"{name} must be symmetric positive definite to working precision (variances: positive and finite)"
 
 
-def _information(cov: Array, dx: int, dy: int) -> Array:
+def block_information(name: str, cov: Array, dx: int, dy: int) -> Array:
+    """I(X;Y|Z) from the covariance of (X, Y, Z), where Z may be empty; `name` is what an error calls it."""
     value, scale = _sum_of_pivot_ratios(cov, dx, dy)
-    return checked(value, _positive_definite("cov", scale))
+    return checked(value, _positive_definite(name, scale))
 
 
 @partial(jax.jit, static_argnums=(1, 2))

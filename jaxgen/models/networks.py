@@ -49,7 +49,8 @@ def mlp(
 ) -> Model:
     """A fully connected net of any depth; every example is flattened first.
 
-    Layer h maps x to W x + b in the *standard* parametrization (W ~ N(0, 1/fan_in), truncated; b = 0) and to
+    Layer h maps x to W x + b in the *standard* parametrization (W ~ N(0, 1/fan_in), truncated, or N(0, 2/fan_in) where a
+    ReLU follows, which keeps the scale of activations with depth; b = 0; LeCun et al. 1998, He et al. 2015) and to
     W x / sqrt(fan_in) + b in the *NTK* parametrization (all entries of W and b ~ N(0, 1); Jacot et al. 2018), with the
     activation between layers and no activation constant.
 
@@ -170,7 +171,8 @@ class _MLP(nn.Module):
         x = x.reshape(x.shape[0], -1)
         for i, width in enumerate(self.widths):
             x = self.activation(x) if i else x
-            x = _layer(nn.Dense, width, x.shape[-1], self)(x)
+            hidden = i + 1 < len(self.widths)
+            x = _layer(nn.Dense, width, x.shape[-1], self, hidden=hidden)(x)
         return x
 
 
@@ -194,10 +196,10 @@ class _CNN(nn.Module):
         window = (self.kernel_size, self.kernel_size)
         for width in self.channels:
             options = {"kernel_size": window, "strides": self.strides, "conv_general_dilated": convolution_by_patches if patches else None}
-            x = _layer(nn.Conv, width, math.prod(window) * x.shape[-1], self, **options)(x)
+            x = _layer(nn.Conv, width, math.prod(window) * x.shape[-1], self, hidden=True, **options)(x)
             x = _pool(self.activation(x), self.pooling)
         x = x.reshape(x.shape[0], -1)
-        return _layer(nn.Dense, self.num_outputs, x.shape[-1], self)(x)
+        return _layer(nn.Dense, self.num_outputs, x.shape[-1], self, hidden=False)(x)
 
 
 class _TwoLayerReLU(nn.Module):
@@ -211,10 +213,11 @@ class _TwoLayerReLU(nn.Module):
         return jax.nn.relu(x @ weights.T) @ signs.astype(weights.dtype) / math.sqrt(self.width)
 
 
-def _layer(kind: Callable[..., nn.Module], width: int, fan_in: int, net: Any, **options: Any) -> Callable[[Array], Array]:
+def _layer(kind: Callable[..., nn.Module], width: int, fan_in: int, net: Any, *, hidden: bool, **options: Any) -> Callable[[Array], Array]:
     """A dense or convolutional layer in the parametrization of `net`; created inside it, so flax names it."""
     if net.parametrization == "standard":
-        return kind(width, use_bias=net.bias, param_dtype=net.param_dtype, **options)
+        scaled = nn.initializers.variance_scaling(2.0 if hidden and net.activation is jax.nn.relu else 1.0, "fan_in", "truncated_normal")
+        return kind(width, use_bias=net.bias, param_dtype=net.param_dtype, kernel_init=scaled, **options)
     normal = nn.initializers.normal(1.0)
     layer = kind(width, use_bias=net.bias, param_dtype=net.param_dtype, kernel_init=normal, bias_init=normal, **options)
     return lambda x: layer(x / math.sqrt(fan_in))

@@ -27,7 +27,7 @@ def sgd_bound(results: dict[str, Any]) -> "Figure":
         figure = Figure(figsize=(WIDTH, 2.75), layout="constrained")
         by_noise, by_width, terms = figure.subplots(1, 3)
         _gap_and_bounds(by_noise, results["by_label_noise"], "label_noise")
-        by_noise.set(xlabel="label noise", ylabel="error, or nats where named", title="(a) against label noise")
+        by_noise.set(xlabel="label noise", ylabel="zero-one loss", title="(a) against label noise")
         by_noise.set_xticks([row["label_noise"] for row in results["by_label_noise"]])
         _gap_and_bounds(by_width, results["by_width"], "width")
         by_width.set_xscale("log", base=2)

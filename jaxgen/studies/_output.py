@@ -63,7 +63,11 @@ def write_results(folder: Path, contents: dict[str, Any]) -> None:
 def write_parameters(folder: Path, params: PyTree) -> None:
     """Writes `parameters.npz`, an array for each leaf, named by its path in the tree."""
     leaves, _ = jax.tree.flatten_with_path(params)
-    np.savez(folder / "parameters.npz", allow_pickle=False, **{jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves})
+    np.savez(
+        folder / "parameters.npz",
+        allow_pickle=False,
+        **{jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves},
+    )
 
 
 def write_figure(folder: Path, figure: Any) -> list[Path]:

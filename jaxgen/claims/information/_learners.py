@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.special import gammaln
 from jaxtyping import Array, ArrayLike, Float, Int
 
@@ -49,15 +48,14 @@ def direction_loss(params: Float[Array, " d"], batch: Float[Array, "n d"]) -> Fl
     return -batch @ params / jnp.linalg.norm(params)
 
 
-def exact_run(problem: data.LinearGaussian, rows: ArrayLike, learning_rate: ArrayLike, noise_std: ArrayLike) -> Run:
-    rows = jnp.asarray(rows, jnp.int32)
+def exact_run(problem: data.LinearGaussian, rows: Int[Array, "T b"], learning_rate: ArrayLike, noise_std: ArrayLike) -> Run:
     rate, noise = (jnp.broadcast_to(jnp.asarray(value, float), rows.shape[:1]) for value in (learning_rate, noise_std))
     return Run(problem, rows, rate, noise, problem.solve(rows, rate, noise))
 
 
-def cyclic_rows(n: int, batch_size: int, num_steps: int) -> np.ndarray:
+def cyclic_rows(n: int, batch_size: int, num_steps: int) -> Int[Array, "T b"]:
     """Batches in the order of the examples, over and over."""
-    return np.arange(num_steps * batch_size).reshape(num_steps, batch_size) % n
+    return jnp.arange(num_steps * batch_size).reshape(num_steps, batch_size) % n
 
 
 def reference_run(init_std: float = 0.0) -> Run:
@@ -142,3 +140,10 @@ def recorded(key: Array, run: Run, num_runs: int, *, start: float = 0.0) -> tupl
         return sample, *path
 
     return jax.vmap(one)(jax.random.split(key, num_runs))
+
+
+def two_layers(params: Float[Array, " P"], x: Float[Array, "n d"]) -> Array:
+    """A net of 16 hidden units, as a plain function of one vector."""
+    first, second = params[: 16 * x.shape[1]].reshape(-1, 16), params[16 * x.shape[1] :].reshape(16, -1)
+    outputs = jnp.tanh(x @ first) @ second
+    return outputs[:, 0] if outputs.shape[1] == 1 else outputs

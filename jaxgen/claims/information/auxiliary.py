@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxgen import bounds, data, information, processes
 from jaxgen.claims import at_most, claim, equal, equal_in_mean, ordered
@@ -22,9 +21,7 @@ def auxiliary_process(key):
     final, auxiliary, path = processes.auxiliary_weight_process(
         key, run.problem.loss_fn, start, sample, run.rows, run.learning_rate, run.noise_std, record=lambda params, gradient, t: params
     )
-    clean, clean_path = processes.sgd(
-        key, run.problem.loss_fn, start, sample, run.rows, run.learning_rate, record=lambda params, gradient, t: params
-    )
+    clean, clean_path = processes.sgd(key, run.problem.loss_fn, start, sample, run.rows, run.learning_rate, record=lambda params, gradient, t: params)
     return {
         "difference is the noise": equal(auxiliary - final, _noise_alone(key, run), rtol=1e-12, atol=1e-12),
         "clean path is that of SGD": equal((final, path), (clean, clean_path), rtol=0.0),
@@ -74,7 +71,7 @@ def _process_noise(key):
     sample = problem.sample(key)
 
     def one(key):
-        final, auxiliary, _ = processes.auxiliary_weight_process(key, problem.loss_fn, jnp.zeros(2), sample, np.zeros((6, 1), int), 0.1, _stds())
+        final, auxiliary, _ = processes.auxiliary_weight_process(key, problem.loss_fn, jnp.zeros(2), sample, jnp.zeros((6, 1), int), 0.1, _stds())
         return auxiliary - final
 
     return jax.vmap(one)(jax.random.split(key, 100))

@@ -124,7 +124,11 @@ def chain_rules(key):
     """The source leaves open over which law the conditional relative entropy is averaged; it is Q_X."""
 
     def sides(p, q):
-        h_terms = information.entropy(p.sum(axis=(1, 2))), information.conditional_entropy(p.sum(axis=2), 0), information.conditional_entropy(p, (0, 1))
+        h_terms = (
+            information.entropy(p.sum(axis=(1, 2))),
+            information.conditional_entropy(p.sum(axis=2), 0),
+            information.conditional_entropy(p, (0, 1)),
+        )
         i_terms = information.mutual_information(p.sum(axis=1)), information.conditional_mutual_information(p.transpose(1, 2, 0))
         flat_q, flat_p = q.reshape(3, 20), p.reshape(3, 20)
         d_terms = information.kl_divergence(flat_q.sum(axis=1), flat_p.sum(axis=1)), information.conditional_kl(flat_q, flat_p)

@@ -12,7 +12,8 @@ from jaxgen.claims.information._learners import direction_loss, random_run, reco
     "INFO-22",
     title="Gradient dispersion has a fixed centre",
     source="Wang & Mao 2022, Theorem 1",
-    statement=r"\mathbb{E} V_t = \operatorname{tr} \operatorname{Cov} g(W_{t-1}, B_t), \quad I(\tilde W_T; S) \le \sum_t \tfrac{\lambda_t^2}{2 \sigma_t^2} \mathbb{E} V_t",
+    statement=r"\mathbb{E} V_t = \operatorname{tr} \operatorname{Cov} g(W_{t-1}, B_t), \quad"
+    r" I(\tilde W_T; S) \le \sum_t \tfrac{\lambda_t^2}{2 \sigma_t^2} \mathbb{E} V_t",
     core=True,
     budget=4.0,
 )
@@ -69,6 +70,7 @@ def _(key):
     source="Wang & Mao 2022; spec 05",
     statement=r"\mathbb{E}\left[\tfrac{1}{K-1} \sum_k \|g_k - \bar g\|^2\right] = \operatorname{tr} \operatorname{Cov} g_t",
     statistical=True,
+    min_seeds=32,
     budget=5.0,
 )
 def unbiased_dispersion(key):
@@ -111,7 +113,8 @@ def _(key):
     "INFO-22.relation",
     title="Dispersion, Neu's variance and the spread of population gradients",
     source="Wang & Mao 2022; spec 05",
-    statement=r"\mathbb{E} V = \mathbb{E} \tilde V + \mathbb{E}\|\nabla L_\mu(W) - c\|^2 + 2 \mathbb{E}\langle g - \nabla L_\mu(W), \nabla L_\mu(W) - c \rangle",
+    statement=r"\mathbb{E} V = \mathbb{E} \tilde V + \mathbb{E}\|\nabla L_\mu(W) - c\|^2"
+    r" + 2 \mathbb{E}\langle g - \nabla L_\mu(W), \nabla L_\mu(W) - c \rangle",
 )
 def dispersion_and_variance(key):
     """The last term vanishes where the batch is fresh, and is negative when an epoch is over."""
@@ -140,12 +143,14 @@ def _(key):
     "INFO-22.neu",
     title="Neu's variance has the population gradient for centre",
     source="Neu, Dziugaite, Haghifam & Roy 2021",
-    statement=r"\tilde V_t = \mathbb{E}\|g(W_{t-1}, B_t) - \nabla L_\mu(W_{t-1})\|^2 = \frac{n}{n - b} \mathbb{E} \operatorname{tr} \operatorname{Var}(g | S, W_{t-1})",
+    statement=r"\tilde V_t = \mathbb{E}\|g(W_{t-1}, B_t) - \nabla L_\mu(W_{t-1})\|^2"
+    r" = \frac{n}{n - b} \mathbb{E} \operatorname{tr} \operatorname{Var}(g | S, W_{t-1})",
     statistical=True,
+    min_seeds=32,
     budget=4.0,
 )
 def neu_variance(key):
-    """Estimated from four held-out examples; the equality with the variance given the sample is that of fresh batches of b of n, without replacement."""
+    """Estimated from four held-out examples. The factor is that of batches without replacement; for full batches nothing is left to multiply."""
     run, estimate, given_sample = _variances(key)
     return {
         "held-out examples": equal_in_mean(estimate, run.exact.neu_variance),
@@ -184,7 +189,7 @@ def _(key):
     budget=3.0,
 )
 def sensitivity(key):
-    """In the bound v is twice the accumulated noise variance, so that A = I gives $2 d \\sum_{i < t} \\sigma_i^2$. The mean gradient moves less than gradients do."""
+    """In the bound v is twice the variance of the noise so far, so that Psi = 2 d times it for A = I. The mean gradient moves less than gradients."""
     run = random_run(key, d=20)
     matrix, variance, weights, batch = _quadratic(key)
     each, mean = (
@@ -226,7 +231,8 @@ def _(key):
     "INFO-24",
     title="Local value sensitivity",
     source="Wang & Mao 2022, Theorem 1",
-    statement=r"\gamma(w, s) = \mathbb{E}[L_s(w + \Delta) - L_s(w)] = \tfrac{v}{2} \operatorname{tr} \nabla^2 L_s(w) + O(v^2), \quad \Delta \sim N(0, v I)",
+    statement=r"\gamma(w, s) = \mathbb{E}[L_s(w + \Delta) - L_s(w)] = \tfrac{v}{2} \operatorname{tr} \nabla^2 L_s(w) + O(v^2)"
+    r", \quad \Delta \sim N(0, v I)",
     core=True,
     statistical=True,
     num_seeds=32,
@@ -255,7 +261,8 @@ def _(key):
     "INFO-24.flatness",
     title="The flatness term over seeds",
     source="Wang & Mao 2022, Theorem 1",
-    statement=r"F = |\mathbb{E}[\gamma(W_T, S) - \gamma(W_T, S')]| = |\mathrm{gen}(\tilde W_T) - \mathrm{gen}(W_T)| \to |\mathrm{gen}(W_T)| \text{ as } \sigma \to \infty",
+    statement=r"F = |\mathbb{E}[\gamma(W_T, S) - \gamma(W_T, S')]| = |\mathrm{gen}(\tilde W_T) - \mathrm{gen}(W_T)|"
+    r" \to |\mathrm{gen}(W_T)| \text{ as } \sigma \to \infty",
     statistical=True,
     budget=5.0,
 )
@@ -278,13 +285,14 @@ def _flatness_terms(key, num_runs=64):
     test = jax.vmap(run.problem.sample)(jax.random.split(jax.random.fold_in(key, 1), num_runs))
     cases = (direction_loss, run.total_variance), (direction_loss, 1e6), (run.problem.loss_fn, run.total_variance)
     return run, [
-        processes.flatness_term(loss_fn, final, sample, test, jax.random.fold_in(key, 2), variance=variance, num_noise=8) for loss_fn, variance in cases
+        processes.flatness_term(loss_fn, final, sample, test, jax.random.fold_in(key, 2), variance=variance, num_noise=8)
+        for loss_fn, variance in cases
     ]
 
 
 @flatness.control("the one-sided term in place of the two-sided one")
 def _(key):
-    run, (_, _, squared) = _flatness_terms(key)
+    _, (_, _, squared) = _flatness_terms(key)
     return equal_within(squared.one_sided, 0.0)
 
 
