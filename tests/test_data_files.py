@@ -3,6 +3,7 @@
 import gzip
 import pickle
 import struct
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -232,6 +233,15 @@ def test_a_plain_pickle_or_a_damaged_archive_is_no_npz_file(tmp_path):
     damaged.write_bytes(content)
     with pytest.raises(ValueError, match=r"damaged\.npz is damaged"):
         data.read_npz(damaged)
+
+
+def test_an_archive_of_something_else_is_refused_by_name(tmp_path):
+    path = tmp_path / "a.npz"
+    for name, content, message in (("note", b"hello", "found other content in note"), ("x.npy", b"\x93NUMPY\x01\x00\x04\x00oops", "is damaged")):
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr(name, content)
+        with pytest.raises(ValueError, match=rf"a\.npz.* {message}"):
+            data.read_npz(path)
 
 
 def test_an_npz_file_must_hold_the_arrays_asked_for(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import AxisType, Mesh
 
 from jaxgen import seeds
-from jaxgen._core import checkpoint, lock_step
+from jaxgen._core import checkpoint, checks, lock_step
 from jaxgen._core.across import gather
 from jaxgen._core.scan import iterate
 
@@ -177,6 +177,20 @@ def test_a_checkpoint_of_another_configuration_is_refused_and_kept(key, tmp_path
         with pytest.raises(ValueError, match="different configuration"):
             run(*other)
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_the_fingerprint_does_not_depend_on_what_was_traced_before(key):
+    def fn(key, x):
+        x = checks.checked(x, (x >= 0, "x must be nonnegative"))
+        return _train(key, _data())["final"] + jnp.where(x > 0, x, 0.0).sum() + jax.nn.relu(x).sum() + jnp.where(x > 0, 0.0, x).sum()
+
+    example = (key, jnp.ones(3))
+    jax.clear_caches()
+    cold = checkpoint.fingerprint(fn, example)
+    jax.jit(fn)(*example)
+    assert checkpoint.fingerprint(fn, example) == cold
+    assert checkpoint.fingerprint(lambda key, x: fn(key, x) * 2, example) != cold
+    assert checkpoint.fingerprint(fn, (key, 2 * jnp.ones(3))) != cold
 
 
 def test_a_folder_that_is_no_checkpoint_is_left_alone(key, tmp_path):

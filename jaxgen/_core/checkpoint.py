@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PyTree
 
 FORMAT = 1
@@ -22,11 +23,60 @@ def fingerprint(fn: Callable[..., Any], example: tuple[PyTree, ...], **configura
     """A digest of the program that `fn` traces to on `example`, of its constants, and of the values of all inputs."""
     digest = hashlib.sha256()
     closed = jax.make_jaxpr(fn)(*example)
-    digest.update(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
-    for leaf in jax.tree.leaves((closed.consts, example[1:], configuration)):
-        array = to_host(leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    for part in _describe(closed):
+        digest.update(part.encode())
+    for leaf in jax.tree.leaves((example[1:], configuration)):
+        digest.update(_content(leaf))
     return digest.hexdigest()
+
+
+def _describe(closed: ClosedJaxpr | Jaxpr) -> Iterator[str]:
+    """The equations that the outputs need; unlike the printed program, the same whatever was traced before it.
+
+    Left out are the `checkify` checks, which number themselves through the life of a process.
+    """
+    jaxpr, consts = (closed.jaxpr, closed.consts) if isinstance(closed, ClosedJaxpr) else (closed, ())
+    numbers: dict[Any, int] = {}
+
+    def name(atom):
+        if isinstance(atom, Literal):
+            return hashlib.sha256(_content(atom.val)).hexdigest()
+        return f"{numbers.setdefault(atom, len(numbers))}:{atom.aval}"
+
+    yield " ".join(name(var) for var in (*jaxpr.constvars, *jaxpr.invars))
+    yield from (hashlib.sha256(_content(const)).hexdigest() for const in consts)
+    for equation in _needed(jaxpr):
+        yield f"{equation.primitive} " + " ".join(name(atom) for atom in (*equation.invars, *equation.outvars))
+        for key, value in sorted(equation.params.items()):
+            yield key
+            yield from _describe_parameter(value)
+    yield " ".join(name(atom) for atom in jaxpr.outvars)
+
+
+def _needed(jaxpr: Jaxpr) -> list[Any]:
+    needed, kept = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}, []
+    for equation in reversed(jaxpr.eqns):
+        if not needed.isdisjoint(equation.outvars):
+            kept.append(equation)
+            needed.update(atom for atom in equation.invars if not isinstance(atom, Literal))
+    return kept[::-1]
+
+
+def _describe_parameter(value: Any) -> Iterator[str]:
+    if isinstance(value, ClosedJaxpr | Jaxpr):
+        yield from _describe(value)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _describe_parameter(item)
+    elif callable(value):
+        yield getattr(value, "__qualname__", type(value).__qualname__)
+    else:
+        yield re.sub(r"0x[0-9a-f]+", "", repr(value))
+
+
+def _content(leaf: Any) -> bytes:
+    array = to_host(leaf)
+    return f"{array.dtype}{array.shape}".encode() + array.tobytes()
 
 
 class Checkpoint:

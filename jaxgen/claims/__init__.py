@@ -4,6 +4,7 @@ A claim draws a problem from a key, computes its two sides with public functions
 between them. `jaxgen verify` runs claims; `verify` does so from Python.
 """
 
+from jaxgen.claims._check import Check as Check
 from jaxgen.claims._registry import Claim as Claim
 from jaxgen.claims._registry import Control as Control
 from jaxgen.claims._registry import NotAClaim as NotAClaim
@@ -12,20 +13,14 @@ from jaxgen.claims._registry import claim as claim
 from jaxgen.claims._registry import isolated as isolated
 from jaxgen.claims._registry import load as load
 from jaxgen.claims._registry import not_a_claim as not_a_claim
-from jaxgen.claims._relations import Check as Check
 from jaxgen.claims._relations import at_least as at_least
 from jaxgen.claims._relations import at_most as at_most
-from jaxgen.claims._relations import at_most_in_mean as at_most_in_mean
-from jaxgen.claims._relations import at_most_within as at_most_within
 from jaxgen.claims._relations import converges as converges
 from jaxgen.claims._relations import equal as equal
-from jaxgen.claims._relations import equal_in_mean as equal_in_mean
-from jaxgen.claims._relations import equal_within as equal_within
 from jaxgen.claims._relations import greater as greater
 from jaxgen.claims._relations import less as less
 from jaxgen.claims._relations import ordered as ordered
 from jaxgen.claims._relations import rejects as rejects
-from jaxgen.claims._relations import with_probability as with_probability
 from jaxgen.claims._results import CheckResult as CheckResult
 from jaxgen.claims._results import ClaimResult as ClaimResult
 from jaxgen.claims._results import ControlResult as ControlResult
@@ -33,6 +28,11 @@ from jaxgen.claims._results import Side as Side
 from jaxgen.claims._runner import FAMILY_WISE_LEVEL as FAMILY_WISE_LEVEL
 from jaxgen.claims._runner import run_claim as run_claim
 from jaxgen.claims._runner import verify as verify
+from jaxgen.claims._samples import at_most_in_mean as at_most_in_mean
+from jaxgen.claims._samples import at_most_within as at_most_within
+from jaxgen.claims._samples import equal_in_mean as equal_in_mean
+from jaxgen.claims._samples import equal_within as equal_within
+from jaxgen.claims._samples import with_probability as with_probability
 
 __all__ = [
     "FAMILY_WISE_LEVEL",

@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from jaxgen.claims import _relations, _statistics
+from jaxgen.claims import _samples, _statistics
+from jaxgen.claims._check import Check
 from jaxgen.claims._registry import Claim, Control
-from jaxgen.claims._relations import Check
 from jaxgen.claims._results import CheckResult, ControlResult, Side
 
 MAX_REPORTED = 1024
@@ -84,15 +84,15 @@ def _judge(name: str, check: Check, level: float) -> CheckResult:
 
 
 def _p_value(check: Check, lhs: np.ndarray, rhs: np.ndarray, sample: np.ndarray) -> float:
-    if check.test == _relations.PROBABILITY:
+    if check.test == _samples.PROBABILITY:
         assert check.parameter is not None
         return _statistics.binomial_lower_tail(int(sample.sum()), sample.size, check.parameter)
     if sample.shape[0] < _statistics.MIN_TRIALS:
         raise ValueError("a test over seeds needs at least two of them")
-    two_sided = check.test in (_relations.MEAN_IS_ZERO, _relations.SCORE_IS_ZERO)
+    two_sided = check.test in (_samples.MEAN_IS_ZERO, _samples.SCORE_IS_ZERO)
     if np.isneginf(sample).any() or (two_sided and np.isposinf(sample).any()):
         return 0.0
-    if check.test in (_relations.SCORE_IS_ZERO, _relations.SCORE_IS_NONNEGATIVE):
+    if check.test in (_samples.SCORE_IS_ZERO, _samples.SCORE_IS_NONNEGATIVE):
         return _statistics.score_test(np.where(np.isposinf(sample), 0.0, sample), two_sided=two_sided)
     finite = np.isfinite(sample).all(axis=0)
     if not finite.any():

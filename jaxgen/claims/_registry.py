@@ -15,7 +15,7 @@ import jax
 from jaxtyping import Array, Key
 
 from jaxgen._core.checks import choice, positive_integer, require
-from jaxgen.claims._relations import Check
+from jaxgen.claims._check import Check
 
 Body = Callable[..., Check | dict[str, Check]]
 
@@ -50,6 +50,7 @@ class Claim:
         core: whether a run without `--full` includes it.
         num_seeds: number of seeds, unless the run gives another one.
         min_seeds: number of seeds below which a run does not go.
+        max_seeds: number of seeds above which a run does not go, or None.
         statistical: whether its checks are statements over seeds, judged by a test.
         jittable: whether the body can be compiled and mapped over seeds.
         chunk_size: number of seeds mapped at a time, which bounds memory; None for all.
@@ -66,6 +67,7 @@ class Claim:
     core: bool
     num_seeds: int
     min_seeds: int
+    max_seeds: int | None
     statistical: bool
     jittable: bool
     chunk_size: int | None
@@ -82,6 +84,13 @@ class Claim:
         match = ID.fullmatch(self.id)
         assert match is not None
         return match["entry"]
+
+    def seeds_of_run(self, num_seeds: int | None = None) -> int:
+        """How many seeds a run takes that was asked for `num_seeds`."""
+        if num_seeds is None:
+            return self.num_seeds
+        wanted = max(positive_integer("num_seeds", num_seeds), self.min_seeds)
+        return wanted if self.max_seeds is None else min(wanted, self.max_seeds)
 
     def check(self, key: Key[Array, ""]) -> Check | dict[str, Check]:
         """The body on one key, in float64 whatever the process computes in."""
@@ -222,6 +231,7 @@ def claim(
     core: bool = False,
     num_seeds: int | None = None,
     min_seeds: int | None = None,
+    max_seeds: int | None = None,
     statistical: bool = False,
     jittable: bool = True,
     chunk_size: int | None = None,
@@ -240,6 +250,7 @@ def claim(
         core: whether a run without `--full` includes it.
         num_seeds: number of seeds; default 16, or 64 for a statistical claim.
         min_seeds: number below which `--seeds` does not take it; default 1, or 8 for a statistical claim.
+        max_seeds: number above which `--seeds` does not take it: an experiment that trains many seeds itself; default none.
         statistical: must be given where the body returns statistical relations, which the run judges over all seeds.
         jittable: whether the body can be compiled and mapped over seeds; otherwise it is called seed by seed.
         chunk_size: number of seeds mapped at a time, which bounds memory; default all.
@@ -258,11 +269,12 @@ def claim(
     seeds = positive_integer("num_seeds", max(least, 64 if statistical else 16) if num_seeds is None else num_seeds)
     require(not statistical or least >= 2, f"{id}: a statistical claim needs min_seeds of at least 2; got {least}")
     require(seeds >= least, f"{id}: num_seeds must be at least min_seeds = {least}; got {seeds}")
+    most = None if max_seeds is None else positive_integer("max_seeds", max_seeds, at_least=seeds)
     chunk = None if chunk_size is None else positive_integer("chunk_size", chunk_size)
     require(budget > 0, f"{id}: budget must be positive; got {budget}")
 
     def register(body: Body) -> Claim:
-        made = Claim(id, title, source, statement, body, core, seeds, least, statistical, jittable, chunk, float(budget))
+        made = Claim(id, title, source, statement, body, core, seeds, least, most, statistical, jittable, chunk, float(budget))
         made.__doc__ = body.__doc__
         current().add(made)
         return made

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxgen._core.checks import positive_integer, require
+from jaxgen.claims._check import Check
 from jaxgen.claims._judge import judge_claim, judge_control, named
 from jaxgen.claims._registry import Claim, load
-from jaxgen.claims._relations import Check
 from jaxgen.claims._results import ERROR, FELL_SHORT, HELD, ClaimResult
 
 FAMILY_WISE_LEVEL = 1e-3
@@ -60,12 +60,12 @@ def run_claim(claim: Claim, *, num_seeds: int | None = None, seed: int = 0, leve
 
     Args:
         claim: the claim.
-        num_seeds: number of seeds, raised to the claim's `min_seeds`; default its own.
+        num_seeds: number of seeds, within the claim's `min_seeds` and `max_seeds`; default its own.
         seed: global seed.
         level: level of the claim's statistical test.
         figure: whether its figure is drawn.
     """
-    count = claim.num_seeds if num_seeds is None else max(positive_integer("num_seeds", num_seeds), claim.min_seeds)
+    count = claim.seeds_of_run(num_seeds)
     start = time.perf_counter()
     checks, controls, svg, error = [], [], None, None
     try:

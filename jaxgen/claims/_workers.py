@@ -21,6 +21,9 @@ from jaxgen.claims._results import ERROR, ClaimResult
 
 Started = Callable[[str], None]
 
+PATIENCE = 600.0
+"""Seconds after which, with 20 times its budget on top, a claim is taken to hang."""
+
 
 def cache_folder() -> Path | None:
     """Folder of compiled programs, or None where it cannot be made.
@@ -107,9 +110,16 @@ class _Worker:
             assert process.stdout is not None
             pickle.dump((claim.body.__module__, claim.id, self.options), process.stdin)
             process.stdin.flush()
-            return pickle.load(process.stdout)
+            limit = threading.Timer(PATIENCE + 20 * claim.budget, process.kill)
+            limit.start()
+            try:
+                return pickle.load(process.stdout)
+            finally:
+                limit.cancel()
         except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            return _failed(claim, self._bury(error), time.perf_counter() - begin)
+            seconds = time.perf_counter() - begin
+            late = f"\nit was stopped after {seconds:.0f} s" if seconds > PATIENCE else ""
+            return _failed(claim, self._bury(error) + late, seconds, self.options)
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self.stopped:
@@ -161,11 +171,17 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Most of a claim's time is compilation: LLVM's first level halves it and runs no slower than the last one here."""
+    """One thread a worker, since there is a worker for each core.
+
+    With several threads, batched LAPACK calls of jaxlib 0.10 that
+    run at the same time wait for each other forever. LLVM's first level halves compilation, most of a claim's time, and
+    its code runs no slower here.
+    """
     settings = {
         "XLA_FLAGS": f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}",
         "JAX_ENABLE_X64": "1",
         "JAX_NUM_CPU_DEVICES": "1",
+        "NPROC": "1",
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
     }
     if folder := cache_folder():
@@ -173,6 +189,7 @@ def _environment() -> dict[str, str]:
     return {"JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"} | os.environ | settings
 
 
-def _failed(claim: Claim, error: str, seconds: float) -> ClaimResult:
+def _failed(claim: Claim, error: str, seconds: float, options: dict[str, Any]) -> ClaimResult:
+    num_seeds = claim.seeds_of_run(options.get("num_seeds"))
     texts = (claim.id, claim.title, claim.source, claim.statement)
-    return ClaimResult(*texts, claim.core, claim.statistical, claim.num_seeds, ERROR, [], [], seconds, error)
+    return ClaimResult(*texts, claim.core, claim.statistical, num_seeds, ERROR, [], [], seconds, error)

@@ -67,15 +67,17 @@ def read_npz(path: str | Path, names: Sequence[str] | None = None) -> dict[str, 
     require(zipfile.is_zipfile(path), f"{path} is no .npz file: expected a zip archive of arrays; pickled files are never loaded")
     try:
         with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in names or () if name not in file.files]
-            require(not missing, f"{path}: expected arrays {', '.join(names or ())}; missing {', '.join(missing)}, found {', '.join(file.files)}")
-            return {name: file[name] for name in names or file.files}
-    except ValueError as error:
+            found = file.files
+            missing = [name for name in names or () if name not in found]
+            arrays = {} if missing else {name: file[name] for name in names or found}
+    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error):
             raise ValueError(f"{path} holds pickled objects, which are never loaded: expected arrays of numbers") from error
-        raise
-    except (EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged: expected a whole .npz file, found {error}") from error
+    require(not missing, f"{path}: expected arrays {', '.join(names or ())}; missing {', '.join(missing)}, found {', '.join(found)}")
+    others = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    require(not others, f"{path}: expected arrays only, found other content in {', '.join(others)}")
+    return arrays
 
 
 def read_cifar10(folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -56,15 +56,25 @@ def compute(dataset: Dataset, *, data_name: str, num_seeds: int, key: Array, fol
     for width, noise in cells:
         name = f"width-{width}-noise-{noise}"
         progress(name)
-        row, params[name] = _cell(dataset, data_name, width, noise, num_seeds, key, folder / name)
+        row, params[name] = cell(dataset, data_name, width, noise, num_seeds, key, folder / name)
         rows.append(row)
     by_noise = [next(row for row in rows if row["width"] == SETTINGS["width"] and row["label_noise"] == noise) for noise in noises]
     by_width = [next(row for row in rows if row["width"] == width and row["label_noise"] == noises[0]) for width in widths]
     return {"population": rows[0].pop("population"), "by_label_noise": by_noise, "by_width": by_width}, params
 
 
-def _cell(dataset: Dataset, data_name: str, width: int, noise: float, num_seeds: int, key: Array, folder: Path) -> tuple[dict, PyTree]:
-    """One width and noise level: the study over K seeds, then the flatness of its nets at several sizes of noise."""
+def cell(dataset: Dataset, data_name: str, width: int, noise: float, num_seeds: int, key: Array, folder: Path | None = None) -> tuple[dict, PyTree]:
+    """One width and noise level: the study over K seeds, then the flatness of its nets at several sizes of noise.
+
+    Args:
+        dataset: images and labels.
+        data_name: name of the data set, which chooses the net.
+        width: width of the net.
+        noise: probability of a random label.
+        num_seeds: K.
+        key: the only source of randomness.
+        folder: where checkpoints go; none are kept without it.
+    """
     problem_key, study_key, flatness_key = jax.random.split(key, 3)
     n, rate, R = SETTINGS["n"], SETTINGS["learning_rate"], SETTINGS["R"]
     num_steps = SETTINGS["num_steps"]
@@ -89,7 +99,7 @@ def _cell(dataset: Dataset, data_name: str, width: int, noise: float, num_seeds:
         learning_rate=rate,
         num_seeds=num_seeds,
         evaluate=evaluate,
-        checkpoint=folder / "training",
+        checkpoint=None if folder is None else folder / "training",
     )
 
     def dispersion(deviations):
@@ -109,7 +119,7 @@ def _cell(dataset: Dataset, data_name: str, width: int, noise: float, num_seeds:
         (jax.random.split(flatness_key, num_seeds), study.sample_keys, jnp.arange(num_seeds), study.params),
         problem.pool,
         noise_stds**2 * num_steps,
-        checkpoint=folder / "flatness",
+        checkpoint=None if folder is None else folder / "flatness",
     )
     difference = sensitivity["train"] - sensitivity["population"]
 
