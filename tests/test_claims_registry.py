@@ -66,6 +66,7 @@ def test_a_taken_id_is_refused(registry):
         ({"num_seeds": 0}, "num_seeds"),
         ({"statistical": True, "min_seeds": 1}, "min_seeds of at least 2"),
         ({"num_seeds": 4, "min_seeds": 8}, "num_seeds must be at least min_seeds = 8"),
+        ({"max_seeds": 4}, "max_seeds must be an integer of at least 16"),
         ({"budget": 0.0}, "budget must be positive"),
         ({"chunk_size": 0}, "chunk_size"),
     ],

@@ -133,9 +133,10 @@ def test_the_family_wise_level_is_shared_by_the_statistical_claims_of_a_run():
     assert all(result.passed for result in results)
 
 
-def test_the_number_of_seeds_is_raised_to_what_the_claim_needs():
-    made = make(mean_is(0.5), mean_is(0.9), statistical=True)
+def test_the_number_of_seeds_stays_within_what_the_claim_allows():
+    made = make(mean_is(0.5), mean_is(0.9), statistical=True, num_seeds=9, max_seeds=10)
     assert claims.run_claim(made, num_seeds=2).num_seeds == 8
+    assert [made.seeds_of_run(number) for number in (None, 9, 99)] == [9, 9, 10]
 
 
 def test_results_do_not_depend_on_chunks_or_on_compilation():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from jaxgen import curvature
+from jaxgen import curvature, seeds
 
 _trace = jax.jit(curvature.trace, static_argnames=("num_matvecs", "chunk_size"))
 
@@ -97,3 +97,14 @@ def test_bad_input_is_named(key, symmetric):
         curvature.trace(operator, key, num_matvecs=0)
     with pytest.raises(ValueError, match=r"operator must be square: it maps .* to "):
         curvature.trace(lx.MatrixLinearOperator(symmetric[:2]), key, num_matvecs=3)
+
+
+@pytest.mark.any_precision
+def test_seeds_on_several_devices_change_nothing(key, rtol):
+    params, x = {"a": jax.random.normal(key, (3, 2)), "b": jnp.ones(())}, jax.random.normal(key, (5, 3))
+    keys = jax.random.split(key, 4)
+
+    def estimate(key, x):
+        return curvature.trace(curvature.hessian(_loss, params, x), key, num_matvecs=3).value
+
+    np.testing.assert_allclose(seeds.run(estimate, keys, x), jnp.stack([estimate(k, x) for k in keys]), rtol=rtol)

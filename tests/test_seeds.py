@@ -129,6 +129,7 @@ def test_a_killed_run_resumes_to_the_same_bits(key, tmp_path, monkeypatch, fn, k
         with pytest.raises(_Killed):
             seeds.run(fn, keys, _data(), mesh=_mesh(2), checkpoint=tmp_path / "killed", **kwargs)
     resumed = seeds.run(fn, keys, _data(), mesh=_mesh(2), checkpoint=tmp_path / "killed", **kwargs)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves((whole, resumed)))
     _equal(whole, resumed)
     _equal(resumed, seeds.run(fn, keys, _data(), mesh=_mesh(2), checkpoint=tmp_path / "killed", **kwargs))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxgen import studies
-from jaxgen._core import checkpoint
+from jaxgen._core import checkpoint, lock_step
 from jaxgen.studies import _output, _problem, dispersion, sgd_bound
 
 pytestmark = pytest.mark.any_precision
@@ -63,13 +63,14 @@ class _Killed(BaseException):
 
 
 def test_a_killed_study_ends_with_the_same_files(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock_step, "NUM_SEGMENTS", 4)
     studies.run("sgd-bound", seeds=3, out=tmp_path / "whole", quiet=True)
     original, saves = checkpoint.Checkpoint.save, []
 
     def save(self, *args):
         original(self, *args)
         saves.append(args[0])
-        if len(saves) == 30:
+        if len(saves) == 14:
             raise _Killed
 
     with monkeypatch.context() as patch:
@@ -135,7 +136,11 @@ def test_the_population_risk_averages_the_label_noise_out(key):
 
 
 def test_non_finite_numbers_are_strings_in_json():
-    assert _output.plain({"a": np.float32("inf"), "b": [float("nan")], "c": np.arange(2)}) == {"a": "inf", "b": ["nan"], "c": [0, 1]}
+    assert _output.for_json(_output.plain({"a": np.float32("inf"), "b": [float("nan")], "c": np.arange(2)})) == {
+        "a": "inf",
+        "b": ["nan"],
+        "c": [0, 1],
+    }
 
 
 @pytest.mark.parametrize(

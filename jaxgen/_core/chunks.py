@@ -90,4 +90,8 @@ def _rows(tree: PyTree, rows: slice) -> PyTree:
 
 
 def _concatenate(parts: list[PyTree]) -> PyTree:
-    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate([jnp.asarray(leaf) for leaf in leaves]), *parts)
+    def join(*leaves):
+        arrays = [jnp.asarray(leaf) for leaf in leaves]
+        return arrays[0] if len(arrays) == 1 else jnp.concatenate(arrays)
+
+    return jax.tree.map(join, *parts)

@@ -4,6 +4,7 @@ A claim draws a problem from a key, computes its two sides with public functions
 between them. `jaxgen verify` runs claims; `verify` does so from Python.
 """
 
+from jaxgen.claims._chapters import load as load
 from jaxgen.claims._check import Check as Check
 from jaxgen.claims._registry import Claim as Claim
 from jaxgen.claims._registry import Control as Control
@@ -11,7 +12,6 @@ from jaxgen.claims._registry import NotAClaim as NotAClaim
 from jaxgen.claims._registry import Registry as Registry
 from jaxgen.claims._registry import claim as claim
 from jaxgen.claims._registry import isolated as isolated
-from jaxgen.claims._registry import load as load
 from jaxgen.claims._registry import not_a_claim as not_a_claim
 from jaxgen.claims._relations import at_least as at_least
 from jaxgen.claims._relations import at_most as at_most
@@ -35,7 +35,6 @@ from jaxgen.claims._samples import equal_within as equal_within
 from jaxgen.claims._samples import with_probability as with_probability
 
 __all__ = [
-    "FAMILY_WISE_LEVEL",
     "Check",
     "CheckResult",
     "Claim",

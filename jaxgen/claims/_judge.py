@@ -104,7 +104,8 @@ def _p_value(check: Check, lhs: np.ndarray, rhs: np.ndarray, sample: np.ndarray)
 def _side(values: np.ndarray, worst: np.ndarray, shape: list[int]) -> Side:
     per_seed = values[np.arange(len(values)), worst]
     with np.errstate(invalid="ignore"):
-        sd = float(per_seed.std(ddof=1)) if per_seed.min() < per_seed.max() else 0.0
+        constant = len(per_seed) == 1 or per_seed.min() == per_seed.max()
+        sd = 0.0 if constant else float(per_seed.std(ddof=1))
         mean = float(per_seed.mean())
     full = values.reshape(len(values), *shape).tolist() if shape and values.size <= MAX_REPORTED else None
     return Side(shape, mean, sd, float(values.min()), float(values.max()), per_seed.tolist(), full)

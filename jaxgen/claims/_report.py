@@ -106,7 +106,7 @@ def spread(result: CheckResult, side: str, digits: int = 4) -> str:
     found: Side = getattr(result, side)
     if found.shape and found.low != found.high:
         return f"{number(found.low, digits - 1)} … {number(found.high, digits - 1)}"
-    if found.sd <= 1e-12 * abs(found.mean) or not math.isfinite(found.sd):
+    if not math.isfinite(found.sd) or found.sd <= 1e-12 * abs(found.mean):
         return number(found.mean, digits)
     decimals = min(max(0, 1 - math.floor(math.log10(found.sd))), 12)
     if abs(found.mean) >= 1e5 or decimals > 6:
@@ -119,6 +119,8 @@ def margin(result: CheckResult) -> str:
     if result.p_value is not None:
         return f"p = {number(result.p_value, 2)}"
     worst = min(result.margin, key=lambda value: -math.inf if math.isnan(value) else value)
+    if result.tolerance == "exact":
+        return "exact" if result.held else "not exact"
     if result.unit == "parts of the tolerance" and math.isfinite(worst):
         return f"{number(1 - worst, 2)} of tolerance"
     return number(worst, 3)

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxgen._core.checks import positive_integer, require
+from jaxgen._core.checks import require
+from jaxgen.claims._chapters import load
 from jaxgen.claims._check import Check
 from jaxgen.claims._judge import judge_claim, judge_control, named
-from jaxgen.claims._registry import Claim, load
+from jaxgen.claims._registry import Claim
 from jaxgen.claims._results import ERROR, FELL_SHORT, HELD, ClaimResult
 
 FAMILY_WISE_LEVEL = 1e-3

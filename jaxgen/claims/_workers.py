@@ -111,6 +111,7 @@ class _Worker:
             pickle.dump((claim.body.__module__, claim.id, self.options), process.stdin)
             process.stdin.flush()
             limit = threading.Timer(PATIENCE + 20 * claim.budget, process.kill)
+            limit.daemon = True
             limit.start()
             try:
                 return pickle.load(process.stdout)
@@ -171,11 +172,10 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """One thread a worker, since there is a worker for each core.
+    """One thread a worker, since there is a worker for each core, and LLVM's first level of optimization.
 
-    With several threads, batched LAPACK calls of jaxlib 0.10 that
-    run at the same time wait for each other forever. LLVM's first level halves compilation, most of a claim's time, and
-    its code runs no slower here.
+    In jaxlib 0.10, batched LAPACK calls that run at the same time on several threads may wait for each other forever.
+    LLVM's first level halves the time of compilation, which is most of a claim's, and its code runs no slower.
     """
     settings = {
         "XLA_FLAGS": f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}",

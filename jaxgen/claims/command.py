@@ -10,7 +10,7 @@ import jax
 from jaxgen._core.checks import require
 from jaxgen._core.machine import cores
 from jaxgen.claims import _report, _table
-from jaxgen.claims._registry import load
+from jaxgen.claims._chapters import load
 from jaxgen.claims._workers import run_in_workers
 
 INTERRUPTED = 130

@@ -109,7 +109,8 @@ def _gradient(loss_fn: LossFn, batch: PyTree) -> Callable[[PyTree], PyTree]:
 def _linearise(operator: Hessian) -> lx.AbstractLinearOperator:
     """The operator with its forward and backward passes done once."""
     _, product = jax.linearize(_gradient(operator.loss_fn, operator.batch), operator.params)
-    return lx.FunctionLinearOperator(product, operator.in_structure(), lx.symmetric_tag)
+    structure = jax.eval_shape(product, operator.in_structure())  # under `shard_map` that of the batch, on which a product lies
+    return lx.FunctionLinearOperator(product, structure, lx.symmetric_tag)
 
 
 @lx.materialise.register(Hessian)

@@ -50,7 +50,7 @@ def run(
         quiet: prints nothing.
 
     Returns:
-        The contents of `results.json`, as arrays and numbers.
+        The contents of `results.json`, with non-finite numbers as such.
 
     Raises:
         ValueError: if the study or the data set is unknown, `seeds` < 2, `out` cannot be written to or holds the
@@ -80,7 +80,7 @@ def run(
         "results": results,
     }
     plain = _output.plain(contents)
-    _output.write_results(folder, contents)
+    _output.write_results(folder, plain)
     _output.write_parameters(folder, params)
     console.print(_table(module.table(plain["results"])))
     if importlib.util.find_spec("matplotlib") is None:

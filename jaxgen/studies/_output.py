@@ -30,16 +30,14 @@ def prepare(folder: str | Path) -> Path:
 
 
 def plain(value: Any) -> Any:
-    """Arrays as lists, scalars as numbers, non-finite numbers as strings, for JSON."""
-    if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, jax.Array | np.ndarray | np.generic):
-        return plain(np.asarray(value).tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+    """Arrays as lists, scalars as Python numbers."""
+    arrays = jax.Array | np.ndarray | np.generic
+    return jax.tree.map(lambda leaf: np.asarray(leaf).tolist() if isinstance(leaf, arrays) else leaf, value)
+
+
+def for_json(value: Any) -> Any:
+    """Plain values with non-finite numbers as strings, which JSON has none of."""
+    return jax.tree.map(lambda leaf: str(leaf) if isinstance(leaf, float) and not math.isfinite(leaf) else leaf, value)
 
 
 def versions() -> dict[str, str]:
@@ -56,7 +54,7 @@ def versions() -> dict[str, str]:
 def write_results(folder: Path, contents: dict[str, Any]) -> None:
     """Writes `results.json` whole or not at all."""
     temporary = folder / ".results.json.partial"
-    temporary.write_text(json.dumps(plain(contents), indent=1, allow_nan=False) + "\n")
+    temporary.write_text(json.dumps(for_json(contents), indent=1, allow_nan=False) + "\n")
     temporary.replace(folder / "results.json")
 
 
