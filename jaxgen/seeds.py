@@ -38,7 +38,7 @@ def run(
     keep the order of summation, and so the last bit, for any number of devices.
 
     Args:
-        fn: function of one key and of `args`; pure, traceable.
+        fn: function of one key and of `args`; pure, traceable. The same function object is compiled once.
         keys: typed keys of shape (K,), or any pytree with leading axis K that `fn` takes one slice of.
         args: shared by all seeds, and so held once.
         mesh: devices to spread the seeds over, all axes of it flattened, also over several processes. Default: every

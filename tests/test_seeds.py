@@ -171,7 +171,10 @@ def test_a_function_without_a_loop_is_saved_when_it_ends(key, tmp_path):
 @pytest.mark.parametrize("kwargs", [{}, {"axis_name": "seeds"}])
 def test_a_checkpoint_of_another_configuration_is_refused_and_kept(key, tmp_path, kwargs):
     keys = jax.random.split(key, 4)
-    run = lambda keys, scale: seeds.run(lambda k, s: s * jax.random.normal(k), keys, scale, checkpoint=tmp_path, **kwargs)
+
+    def run(keys, scale):
+        return seeds.run(lambda k, s: s * jax.random.normal(k), keys, scale, checkpoint=tmp_path, **kwargs)
+
     run(keys, 1.0)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for other in ((keys, 2.0), (keys[::-1], 1.0)):
@@ -222,6 +225,20 @@ def test_bad_arguments_are_named(key, kwargs, message):
         kwargs = kwargs | {"mesh": _mesh(kwargs["mesh"])}
     with pytest.raises(ValueError, match=message):
         seeds.run(jax.random.normal, jax.random.split(key, 3), **kwargs)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"axis_name": "seeds"}])
+def test_a_second_run_of_one_function_does_not_trace_again(key, kwargs):
+    traces = []
+
+    def fn(key):
+        traces.append(None)
+        return jax.random.normal(key)
+
+    seeds.run(fn, jax.random.split(key, 4), **kwargs)
+    count = len(traces)
+    seeds.run(fn, jax.random.split(key, 8)[4:], **kwargs)
+    assert len(traces) == count
 
 
 def test_no_seed_at_all_is_refused(key):

@@ -1,5 +1,6 @@
 """Independent seeds, in rounds of one chunk a device."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from jaxgen._core.sharding import place
 
 SEEDS = "jaxgen_seeds"
 """Name of the mesh axis that seeds are spread over."""
+
+KEPT_PROGRAMS = 16
+"""Compiled programs that stay for the next run of the same function."""
 
 Advance = Callable[[int, int], None]
 
@@ -34,16 +38,7 @@ def run_in_chunks(
     chunks_per_round = mesh.devices.size
     num_rounds = -(-num_chunks // chunks_per_round)
     split = NamedSharding(mesh, PartitionSpec(SEEDS))
-    over_chunk = jax.vmap(fn, in_axes=(0,) + (None,) * len(args)) if width > 1 else _over_single(fn)
-    program = jax.jit(
-        jax.shard_map(
-            over_chunk,
-            mesh=mesh,
-            in_specs=(PartitionSpec(SEEDS),) + (PartitionSpec(),) * len(args),
-            out_specs=PartitionSpec(SEEDS),
-            check_vma=False,
-        )
-    )
+    over_chunk, program = _programs(fn, mesh, width, len(args))
 
     def chunk_keys(first: int, count: int) -> PyTree:
         rows = np.minimum(np.arange(first * width, (first + count) * width), num_seeds - 1)
@@ -74,6 +69,15 @@ def run_in_chunks(
             jax.block_until_ready(outputs)
             advance(index + 1, num_rounds)
     return _rows(_concatenate(rounds), slice(num_seeds))
+
+
+@functools.lru_cache(maxsize=KEPT_PROGRAMS)
+def _programs(fn: Callable[..., PyTree], mesh: Mesh, width: int, num_args: int) -> tuple[Callable[..., PyTree], Callable[..., PyTree]]:
+    """The function of one chunk, and that of one chunk a device, compiled once for as many runs as there are."""
+    over_chunk = jax.vmap(fn, in_axes=(0,) + (None,) * num_args) if width > 1 else _over_single(fn)
+    specs = (PartitionSpec(SEEDS),) + (PartitionSpec(),) * num_args
+    sharded = jax.shard_map(over_chunk, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(SEEDS), check_vma=False)
+    return over_chunk, jax.jit(sharded)
 
 
 def _over_single(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:

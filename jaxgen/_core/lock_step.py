@@ -1,5 +1,6 @@
 """Seeds in lock step: one program over all of them, whose time loop can be cut for checkpoints and progress."""
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from jaxgen._core.checkpoint import Checkpoint, fingerprint, to_host
-from jaxgen._core.chunks import SEEDS, Advance
+from jaxgen._core.chunks import KEPT_PROGRAMS, SEEDS, Advance
 from jaxgen._core.scan import Loop, intercepted, run_segment
 from jaxgen._core.sharding import place
 
@@ -41,7 +42,7 @@ def run_in_lock_step(
     shared = (None,) * len(args)
     over_seeds = partial(jax.vmap, axis_name=axis_name)
     with jax.set_mesh(mesh):
-        whole = jax.jit(over_seeds(fn, in_axes=(0, *shared)), out_shardings=split)
+        whole = _program(fn, axis_name, split, len(args))
         if checkpoint is None and advance is None:
             return whole(keys, *args)
         store = None
@@ -67,6 +68,11 @@ def run_in_lock_step(
             store.save("result", result)
             result = jax.tree.map(jnp.asarray, result)
         return result
+
+
+@functools.lru_cache(maxsize=KEPT_PROGRAMS)
+def _program(fn: Callable[..., PyTree], axis_name: str, split: NamedSharding, num_args: int) -> Callable[..., PyTree]:
+    return jax.jit(jax.vmap(fn, in_axes=(0,) + (None,) * num_args, axis_name=axis_name), out_shardings=split)
 
 
 class _CutFunction:

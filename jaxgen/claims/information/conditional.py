@@ -124,16 +124,16 @@ def chain_rules(key):
     """The source leaves open over which law the conditional relative entropy is averaged; it is Q_X."""
 
     def sides(p, q):
-        h_terms = (
+        flat_p, flat_q = p.reshape(3, 20), q.reshape(3, 20)
+        entropies = [
             information.entropy(p.sum(axis=(1, 2))),
             information.conditional_entropy(p.sum(axis=2), 0),
             information.conditional_entropy(p, (0, 1)),
-        )
-        i_terms = information.mutual_information(p.sum(axis=1)), information.conditional_mutual_information(p.transpose(1, 2, 0))
-        flat_q, flat_p = q.reshape(3, 20), p.reshape(3, 20)
-        d_terms = information.kl_divergence(flat_q.sum(axis=1), flat_p.sum(axis=1)), information.conditional_kl(flat_q, flat_p)
+        ]
+        informations = [information.mutual_information(p.sum(axis=1)), information.conditional_mutual_information(p.transpose(1, 2, 0))]
+        divergences = [information.kl_divergence(flat_q.sum(axis=1), flat_p.sum(axis=1)), information.conditional_kl(flat_q, flat_p)]
         joint = information.entropy(p), information.mutual_information(p.reshape(12, 5)), information.kl_divergence(q, p)
-        return joint, (sum(h_terms), sum(i_terms), sum(d_terms))
+        return joint, (sum(entropies), sum(informations), sum(divergences))
 
     key_p, key_q = jax.random.split(key)
     joint, sums = jax.vmap(sides)(tables(key_p, 3, 4, 5), tables(key_q, 3, 4, 5))

@@ -114,7 +114,7 @@ ROOT_OF_COMPLEXITY = math.sqrt(math.log(NUM_THRESHOLDS / 0.1) / (2 * 100))
     "INFO-12",
     title="High-probability bound for finitely many hypotheses",
     source="Shalev-Shwartz & Ben-David 2014, section 4.2",
-    statement=r"\Pr \left[ \sup_{w \in \mathcal{H}} \left( L_\mu(w) - L_S(w) \right) \le \sqrt{\frac{\log(|\mathcal{H}| / \delta)}{2n}} \right] \ge 1 - \delta",
+    statement=r"\Pr \left[ \sup_w \left( L_\mu(w) - L_S(w) \right) \le \sqrt{\frac{\log(|\mathcal{H}| / \delta)}{2n}} \right] \ge 1 - \delta",
     core=True,
     statistical=True,
 )

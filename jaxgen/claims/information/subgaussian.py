@@ -67,7 +67,8 @@ def _means_of_three(key):
 )
 def constant_of_a_mean(key):
     values, means = _means_of_three(key)
-    one, mean = information.subgaussian_constant_empirical(values, _grid(20.0)), information.subgaussian_constant_empirical(means, _grid(60.0))
+    one = information.subgaussian_constant_empirical(values, _grid(20.0))
+    mean = information.subgaussian_constant_empirical(means, _grid(60.0))
     return {
         "copies": equal(mean, one / math.sqrt(3), rtol=1e-10),
         "bounded": at_most(mean, information.subgaussian_constant("bounded", max_value=1.0, n=3)),
