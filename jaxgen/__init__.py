@@ -39,7 +39,21 @@ ROOMS = (
 """Public rooms, in the order in which imports may run."""
 
 __version__ = "0.1.0"
-__all__ = ["Bound", "Estimate", *ROOMS]
+__all__ = [
+    "Bound",
+    "Estimate",
+    "bounds",
+    "claims",
+    "curvature",
+    "data",
+    "gradients",
+    "information",
+    "models",
+    "plotting",
+    "processes",
+    "seeds",
+    "studies",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,7 @@
 """Gradient dispersion: the spread of one step's gradient over training seeds."""
 
+from operator import add
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -88,7 +90,7 @@ def seed_dispersion(
     expected, found = jax.tree.map(jnp.shape, gradients), jax.tree.map(jnp.shape, population)
     require(found == expected, f"population_gradients must have the structure of gradients, {expected}; got {found}")
     mean = _mean(population)
-    of_others = jax.tree.map(lambda m, u: (count * m - u) / (count - 1), mean, population)
+    of_others = _evaluated(jax.tree.map(lambda m, u: (count * m - u) / (count - 1), mean, population))
     if population_variance is None:
         variance = _squared_distances(population, mean).sum() / (count - 1)
     else:
@@ -106,9 +108,15 @@ def _stacked(name: str, gradients: PyTree, axis_name: str | None) -> PyTree:
 
 
 def _mean(stacked: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf.mean(axis=0, keepdims=True), stacked)
+    return _evaluated(jax.tree.map(lambda leaf: leaf.mean(axis=0, keepdims=True), stacked))
 
 
 def _squared_distances(stacked: PyTree, centre: PyTree) -> Float[Array, " K"]:
-    difference = optax.tree.sub(stacked, centre)
-    return jax.vmap(lambda one: optax.tree.norm(one, squared=True))(difference)
+    difference = _evaluated(optax.tree.sub(stacked, centre))
+    squares = _evaluated(jax.tree.map(lambda leaf: jnp.square(leaf).reshape(leaf.shape[0], -1), difference))
+    return _evaluated(jax.tree.reduce(add, jax.tree.map(lambda leaf: leaf.sum(axis=1), squares)))
+
+
+def _evaluated(tree: PyTree) -> PyTree:
+    """`tree`, evaluated before it is used: what a compiler fuses, and so the last bit, depends on how seeds lie on devices."""
+    return jax.lax.optimization_barrier(tree)

@@ -50,9 +50,10 @@ def style() -> Iterator[None]:
         (False, True)
     """
     import matplotlib
+    from cycler import cycler
 
-    with matplotlib.rc_context(SETTINGS):
-        matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=COLOURS)
+    settings: Any = SETTINGS | {"axes.prop_cycle": cycler(color=COLOURS)}
+    with matplotlib.rc_context(settings):
         yield
 
 

@@ -146,16 +146,18 @@ def multi_seed_study(
         rows = batch_indices(seed.batch_key, n, batch_size, num_steps, mode=mode)
         optimizer = gradient_step(learning_rate, num_steps)
         params, _, records = descend(train_loss_fn, init(seed.init_key), train, rows, optimizer, observe, every)
-        risks = [gradients.risk(eval_loss_fn, params, data) for data in (train, test)]
+        risks = tuple(gradients.risk(eval_loss_fn, params, data) for data in (train, test))
+        gap = gap_of_risks(*across.gather(risks, AXIS))
         evaluation = None if evaluate is None else evaluate(seed.evaluation_key, params, train, test)
-        return params, records, risks, evaluation
+        return params, records, gap, evaluation
 
     each = _seeds(key, num_seeds, shared_init)
-    params, records, risks, evaluations = seeds.run(
+    params, records, gap, evaluations = seeds.run(
         one_seed, each, learning_rate, pool, axis_name=AXIS, mesh=mesh, progress=progress, checkpoint=checkpoint
     )
     dispersion, deviations, batch_losses, recorded = records
-    return Study(dispersion[0], deviations, batch_losses, gap_of_risks(*risks), params, recorded, evaluations, each.sample_key)
+    gap = jax.tree.map(lambda leaf: leaf[0], gap)
+    return Study(dispersion[0], deviations, batch_losses, gap, params, recorded, evaluations, each.sample_key)
 
 
 class _Seed(NamedTuple):

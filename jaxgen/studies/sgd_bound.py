@@ -102,6 +102,8 @@ def cell(dataset: Dataset, data_name: str, width: int, noise: float, num_seeds: 
         checkpoint=None if folder is None else folder / "training",
     )
 
+    num_parameters = sum(leaf[0].size for leaf in jax.tree.leaves(study.params))
+
     def dispersion(deviations):
         return deviations.sum(axis=0) / (deviations.shape[0] - 1)
 
@@ -123,14 +125,13 @@ def cell(dataset: Dataset, data_name: str, width: int, noise: float, num_seeds: 
     )
     difference = sensitivity["train"] - sensitivity["population"]
 
-    def certified(deviations, differences, index, form="log"):
-        parameters = sum(leaf[0].size for leaf in jax.tree.leaves(study.params))
+    def certified(deviations, differences, index):
         flatness = jnp.abs(differences[:, index].mean())
-        return bounds.wang_mao(rate, jnp.full(num_steps, noise_stds[index]), dispersion(deviations), flatness, n, R, form=form, d=parameters)
+        return bounds.wang_mao(rate, jnp.full(num_steps, noise_stds[index]), dispersion(deviations), flatness, n, R, form="log", d=num_parameters)
 
     def at(index):
         bound = certified(study.deviations, difference, index)
-        total = seeds.jackknife(lambda *arrays: certified(*arrays, index).value, study.deviations, difference)
+        total = seeds.jackknife(lambda deviations, differences: certified(deviations, differences, index).value, study.deviations, difference)
         return {
             "noise_std": noise_stds[index],
             "trajectory": bound.terms["trajectory"],
@@ -145,7 +146,7 @@ def cell(dataset: Dataset, data_name: str, width: int, noise: float, num_seeds: 
         "population": problem.population,
         "width": width,
         "label_noise": noise,
-        "num_parameters": sum(leaf[0].size for leaf in jax.tree.leaves(study.params)),
+        "num_parameters": num_parameters,
         "train_error": _estimate(seeds.mean(study.gap.train_risks)),
         "test_error": _estimate(seeds.mean(study.gap.train_risks + study.evaluations["unseen_gap"])),
         "gap": _estimate(seeds.mean(study.evaluations["unseen_gap"])),

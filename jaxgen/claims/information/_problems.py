@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, ArrayLike, Float, Key
 
 NUM_TABLES = 1000
 NUM_COVARIANCES = 100
@@ -31,6 +31,6 @@ def covariances(key: Key[Array, ""], dimension: int) -> Float[Array, "100 d d"]:
     return factors @ factors.mT / dimension + 0.1 * jnp.eye(dimension)
 
 
-def binary_symmetric(error: float) -> Float[Array, "2 2"]:
+def binary_symmetric(error: Float[ArrayLike, ""]) -> Float[Array, "2 2"]:
     """The channel that flips a bit with that probability."""
-    return jnp.array([[1 - error, error], [error, 1 - error]])
+    return jnp.where(jnp.eye(2) == 1, 1 - jnp.asarray(error), error)

@@ -204,6 +204,7 @@ def _symmetric_channel(error, num_classes):
     title="Fano's inequality for the best guess, and its inverse",
     source="Cover & Thomas 2006, Theorem 2.10.1",
     statement=r"H(X|Y) \le h_b(P_e) + P_e \log(M - 1), \qquad P_e \ge \frac{H(X|Y) - \log 2}{\log M}",
+    core=True,
 )
 def fano_inequality(key):
     conditional, error = _best_guess(key)

@@ -140,7 +140,7 @@ def _softplus_network(params, x):
     return jax.nn.softplus(x @ params["W"].T) @ signs / jnp.sqrt(RELU_UNITS)
 
 
-@two_layer_networks.control("units active before training in place of after it, as printed but for the number of steps", fails="some")
+@two_layer_networks.control("units active before training in place of after it", fails="some")
 def _(key):
     return _relu_identities(key, models.two_layer_relu(RELU_UNITS))[1]
 

@@ -285,7 +285,7 @@ def _trajectory_nats(run, spread=None):
     budget=3.0,
 )
 def comparison(key):
-    """ "Theorem 1 improves Lemma 2" is not uniform: with dispersed initial weights V is larger; given the initial weights it is what it was."""
+    """Theorem 1 does not always improve Lemma 2: with dispersed initial weights V is larger; given the initial weights it is what it was."""
     run, dispersed = random_run(key), reference_run(init_std=5.0)
     exact = run.exact
     enough = jnp.all(exact.dispersion <= 4 * (exact.sensitivity + exact.neu_variance))

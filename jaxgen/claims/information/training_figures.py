@@ -23,7 +23,7 @@ KNOWN = {
 @functools.cache
 def _against_label_noise(key_data):
     """Every quantity at every noise level, once for a claim and its control."""
-    key = jax.random.wrap_key_data(np.asarray(key_data, np.uint32))
+    key = jax.random.wrap_key_data(jnp.asarray(key_data, jnp.uint32))
     digits = data.load("digits")
     levels = sgd_bound.SETTINGS["label_noises"]
     rows = [sgd_bound.cell(digits, "digits", sgd_bound.SETTINGS["width"], level, NUM_SEEDS, key)[0] for level in levels]
@@ -53,7 +53,7 @@ def _hashable(key):
 def follows_label_noise(key):
     """Twelve training seeds at each of four noise levels; known values within 20 %. Every value of the bound is vacuous."""
     found = _against_label_noise(_hashable(key))
-    increasing = {name: ordered(found[name], strict=True) for name in QUANTITIES}
+    increasing = {name: ordered(jnp.asarray(found[name]), strict=True) for name in QUANTITIES}
     known = {f"{name}, known": equal(found[name], np.array(KNOWN[name]), rtol=0.2) for name in QUANTITIES}
     return increasing | known | {"gap below the bound": at_most(found["gap"], found["bound"]), "vacuous": at_least(found["bound"], jnp.ones(4))}
 
@@ -61,12 +61,12 @@ def follows_label_noise(key):
 @follows_label_noise.control("noise levels shuffled")
 def _(key):
     found = _against_label_noise(_hashable(key))
-    return {name: ordered(found[name][np.array([2, 0, 3, 1])], strict=True) for name in QUANTITIES}
+    return {name: ordered(jnp.asarray(found[name])[jnp.array([2, 0, 3, 1])], strict=True) for name in QUANTITIES}
 
 
 @functools.cache
 def _along_training(key_data, label_noise, learning_rate):
-    key = jax.random.wrap_key_data(np.asarray(key_data, np.uint32))
+    key = jax.random.wrap_key_data(jnp.asarray(key_data, jnp.uint32))
     run, _ = dispersion.training(data.load("digits"), "digits", label_noise, learning_rate, NUM_SEEDS, key)
     return run
 

@@ -81,15 +81,15 @@ def _(key):
 def xu_raginsky_is_tight(key):
     """One noisy full-batch step: both the loss, given w, and the weights, given the sample, are Gaussian."""
     run = barely_noticed_run(key)
-    information = run.exact.mutual_information
-    return equal(run.gap(run.total_variance), bounds.xu_raginsky(information, run.problem.n, R=run.problem.data_std), rtol=1e-6)
+    learned = run.exact.mutual_information
+    return equal(run.gap(run.total_variance), bounds.xu_raginsky(learned, run.problem.n, R=run.problem.data_std), rtol=1e-6)
 
 
 @xu_raginsky_is_tight.control("R^2 in place of 2 R^2")
 def _(key):
     run = barely_noticed_run(key)
-    information = run.exact.mutual_information / 2
-    return equal(run.gap(run.total_variance), bounds.xu_raginsky(information, run.problem.n, R=run.problem.data_std), rtol=1e-6)
+    learned = run.exact.mutual_information / 2
+    return equal(run.gap(run.total_variance), bounds.xu_raginsky(learned, run.problem.n, R=run.problem.data_std), rtol=1e-6)
 
 
 @xu_raginsky_is_tight.control("the information of the clean weights, which is infinite")
