@@ -15,7 +15,8 @@ def seed_deviations(gradients: PyTree, *, axis_name: str | None = None) -> Float
     """Squared distance of every seed's gradient from the seeds' mean, |g_k - mean g|^2.
 
     Their sum over K - 1 is `seed_dispersion`. Kept per step they give the standard error of any function f of the
-    dispersions, in K T numbers: `seeds.jackknife(lambda r: f(r.sum(0) / (len(r) - 1)), deviations)`.
+    dispersions, in K T numbers: `seeds.jackknife(lambda r: f(r.sum(0) / (len(r) - 1)), deviations)`. It is
+    (K-1)/K times that of the gradients themselves (for linear f), whose mean is refitted without every seed.
 
     Args:
         gradients: a pytree whose leaves have a leading axis of K seeds; with `axis_name`, one seed's gradient.

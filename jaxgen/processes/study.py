@@ -27,7 +27,7 @@ class Study(NamedTuple):
     Attributes:
         dispersion: gradient dispersion E[V_t] at every recorded step, by `gradients.seed_dispersion`.
         deviations: |g_k - mean g|^2 of every seed at every recorded step, whose sum over seeds, over K - 1, is
-            `dispersion`. They give the standard error of whatever is made of dispersions:
+            `dispersion`. They give the standard error of whatever is made of dispersions (`gradients.seed_deviations`):
             `seeds.jackknife(lambda r: f(r.sum(0) / (len(r) - 1)), study.deviations)`.
         batch_losses: training loss of every recorded step's mini-batch.
         gap: generalization gap of the evaluation loss, with every seed's risks at the end.

@@ -53,7 +53,7 @@ def _(key):
 @claim(
     "INFO-6.values",
     title="Two binary symmetric channels in a row are one",
-    source="Cover & Thomas 2006, problem 7.13",
+    source="Cover & Thomas 2006, problem 7.7",
     statement=r"\mathrm{BSC}(a) \circ \mathrm{BSC}(a) = \mathrm{BSC}(2a(1 - a)): \quad I = \log 2 - h_b(0.18) = 0.2217537 \;\; (a = 0.1)",
 )
 def channel_used_twice(key):
@@ -76,7 +76,7 @@ def _(key):
 @claim(
     "INFO-7",
     title="Gaussian channel bounds: log-determinant, logarithmic and linear form",
-    source="Cover & Thomas 2006, Theorem 9.6.1",
+    source="Cover & Thomas 2006, chapter 9",
     statement=r"I(X; X+N) \le \frac{1}{2} \log \left| I + \frac{\Sigma_X}{\sigma^2} \right|"
     r" \le \frac{d}{2} \log \left( 1 + \frac{\mathrm{tr}\, \Sigma_X}{d \sigma^2} \right) \le \frac{\mathrm{tr}\, \Sigma_X}{2 \sigma^2}",
     core=True,

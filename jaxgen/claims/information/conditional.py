@@ -98,7 +98,7 @@ def _gaussian_informations(key):
 @claim(
     "INFO-4.gaussian",
     title="Conditional mutual information of Gaussians: Schur complement and chain rule",
-    source="Cover & Thomas 2006, Theorem 8.6.1",
+    source="Cover & Thomas 2006, section 8.6",
     statement=r"I(X;Y|Z) = \frac{1}{2} \log \frac{|\Sigma_{X|Z}| |\Sigma_{Y|Z}|}{|\Sigma_{XY|Z}|} = I(X;Y,Z) - I(X;Z)",
 )
 def conditional_information_of_gaussians(key):

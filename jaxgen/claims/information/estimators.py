@@ -69,7 +69,7 @@ def _(key):
 @claim(
     "INFO-9.baseline",
     title="Random re-pairings show the bias of an estimate at independence",
-    source="Good 2005, permutation tests",
+    source="Good 2005",
     statement=r"$\mathbb{E} \hat{I}(x, \pi y) = \mathbb{E} \hat{I}(x, y)$ for a random permutation $\pi$ if $X$ and $Y$ are independent",
     statistical=True,
 )
@@ -152,7 +152,7 @@ def _near(estimate):
 @claim(
     "INFO-9.ties",
     title="Nearest neighbours are refused for data that are not continuous",
-    source="Kraskov, Stoegbauer & Grassberger 2004, section III",
+    source="Kraskov, Stoegbauer & Grassberger 2004",
     statement=r"$\hat{I}$ of nearest neighbours needs samples that differ",
     num_seeds=1,
     jittable=False,

@@ -256,7 +256,7 @@ def _golden(key):
 @claim(
     "INFO-3.golden",
     title="Golden formula: any prior bounds mutual information from above",
-    source="Polyanskiy & Wu 2014, Theorem 3.3",
+    source="Polyanskiy & Wu 2025, Theorem 4.1",
     statement=r"\mathbb{E}_Y D(P_{X|Y} \| Q) = I(X;Y) + D(P_X \| Q)",
 )
 def golden_formula(key):
