@@ -22,7 +22,8 @@ FORMAT = 1
 def fingerprint(fn: Callable[..., Any], example: tuple[PyTree, ...], **configuration: Any) -> str:
     """A digest of the program that `fn` traces to on `example`, of its constants, and of the values of all inputs."""
     digest = hashlib.sha256()
-    closed = jax.make_jaxpr(fn)(*example)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), example)
+    closed = jax.make_jaxpr(fn)(*shapes)
     for part in _describe(closed):
         digest.update(part.encode())
     for leaf in jax.tree.leaves((example[1:], configuration)):
@@ -33,7 +34,7 @@ def fingerprint(fn: Callable[..., Any], example: tuple[PyTree, ...], **configura
 def _describe(closed: ClosedJaxpr | Jaxpr) -> Iterator[str]:
     """The equations that the outputs need; unlike the printed program, the same whatever was traced before it.
 
-    Left out are the `checkify` checks, which number themselves through the life of a process.
+    Left out are the `checkify` checks, which number themselves through the life of a process, and the devices.
     """
     jaxpr, consts = (closed.jaxpr, closed.consts) if isinstance(closed, ClosedJaxpr) else (closed, ())
     numbers: dict[Any, int] = {}
@@ -41,13 +42,15 @@ def _describe(closed: ClosedJaxpr | Jaxpr) -> Iterator[str]:
     def name(atom):
         if isinstance(atom, Literal):
             return hashlib.sha256(_content(atom.val)).hexdigest()
-        return f"{numbers.setdefault(atom, len(numbers))}:{atom.aval}"
+        return f"{numbers.setdefault(atom, len(numbers))}:{getattr(atom.aval, 'dtype', '')}{getattr(atom.aval, 'shape', '')}"
 
     yield " ".join(name(var) for var in (*jaxpr.constvars, *jaxpr.invars))
     yield from (hashlib.sha256(_content(const)).hexdigest() for const in consts)
     for equation in _needed(jaxpr):
         yield f"{equation.primitive} " + " ".join(name(atom) for atom in (*equation.invars, *equation.outvars))
         for key, value in sorted(equation.params.items()):
+            if "sharding" in key or "mesh" in key:
+                continue
             yield key
             yield from _describe_parameter(value)
     yield " ".join(name(atom) for atom in jaxpr.outvars)
