@@ -3,6 +3,7 @@
 Fig. 2 of Wang and Mao 2022 on small images. A run with a learning rate too small to fit the labels is the control: no peak.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from jaxgen import gradients, processes, seeds
+from jaxgen import data, gradients, processes, seeds
 from jaxgen.data import Dataset
 from jaxgen.studies import _problem
 
@@ -70,8 +71,12 @@ def training(
         key: the only source of randomness.
         folder: where checkpoints go; none are kept without it.
     """
-    problem_key, seeds_key = jax.random.split(key)
-    problem = _problem.make(dataset, problem_key, n=SETTINGS["n"], num_seeds=num_seeds, label_noise=label_noise)
+    problem_key, train_key, test_key, seeds_key = jax.random.split(key, 4)
+    # An image drawn twice must have one label, or it cannot be memorized: the noise is part of the population here.
+    y_train = data.corrupt_labels(train_key, dataset.y_train, label_noise, dataset.num_classes)
+    y_test = data.corrupt_labels(test_key, dataset.y_test, label_noise, dataset.num_classes)
+    noisy = dataclasses.replace(dataset, y_train=y_train, y_test=y_test)
+    problem = _problem.make(noisy, problem_key, n=SETTINGS["n"], num_seeds=num_seeds, label_noise=0.0)
     model = _problem.network(data_name, SETTINGS["width"], problem.num_classes)
     train_loss_fn, eval_loss_fn = _problem.losses(model.apply)
 
