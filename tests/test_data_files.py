@@ -177,6 +177,7 @@ def test_read_idx_returns_what_was_written(tmp_path, shape, compress):
         (gzip.compress(_idx(np.zeros(4, np.uint8)))[:-9], "is truncated or damaged: expected a whole gzip file"),
         (gzip.compress(_idx(np.zeros(4, np.uint8)) + b"x"), "has trailing bytes: expected 12 bytes"),
     ],
+    ids=["empty", "magic of doubles", "two axes", "cut header", "cut data", "trailing", "cut gzip", "trailing in gzip"],
 )
 def test_a_wrong_idx_file_is_refused_with_what_was_expected_and_found(tmp_path, content, message):
     path = tmp_path / "labels-idx1-ubyte.gz"
@@ -193,6 +194,7 @@ def test_a_wrong_idx_file_is_refused_with_what_was_expected_and_found(tmp_path, 
         (lambda a: (a[0][:, :14], *a[1:]), r"expected images uint8 \(N, 28, 28\), N >= 1, found uint8 \(7, 14, 28\)"),
         (lambda a: (a[0][:0], a[1][:0], *a[2:]), r"N >= 1, found uint8 \(0, 28, 28\)"),
     ],
+    ids=["label out of range", "too few labels", "wrong size", "empty"],
 )
 def test_images_and_labels_that_do_not_fit_are_refused(tmp_path, rng, change, message):
     for name, array in zip(IDX_FILES, change(_write_mnist(tmp_path, rng)), strict=True):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import Literal
 from jaxtyping import PyTree
 
 FORMAT = 1
@@ -23,20 +23,19 @@ def fingerprint(fn: Callable[..., Any], example: tuple[PyTree, ...], **configura
     """A digest of the program that `fn` traces to on `example`, of its constants, and of the values of all inputs."""
     digest = hashlib.sha256()
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), example)
-    closed = jax.make_jaxpr(fn)(*shapes)
-    for part in _describe(closed):
+    for part in _describe(jax.make_jaxpr(fn)(*shapes)):
         digest.update(part.encode())
     for leaf in jax.tree.leaves((example[1:], configuration)):
         digest.update(_content(leaf))
     return digest.hexdigest()
 
 
-def _describe(closed: ClosedJaxpr | Jaxpr) -> Iterator[str]:
+def _describe(program: Any) -> Iterator[str]:
     """The equations that the outputs need; unlike the printed program, the same whatever was traced before it.
 
     Left out are the `checkify` checks, which number themselves through the life of a process, and the devices.
     """
-    jaxpr, consts = (closed.jaxpr, closed.consts) if isinstance(closed, ClosedJaxpr) else (closed, ())
+    jaxpr, consts = getattr(program, "jaxpr", program), getattr(program, "consts", ())
     numbers: dict[Any, int] = {}
 
     def name(atom):
@@ -56,7 +55,7 @@ def _describe(closed: ClosedJaxpr | Jaxpr) -> Iterator[str]:
     yield " ".join(name(atom) for atom in jaxpr.outvars)
 
 
-def _needed(jaxpr: Jaxpr) -> list[Any]:
+def _needed(jaxpr: Any) -> list[Any]:
     needed, kept = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}, []
     for equation in reversed(jaxpr.eqns):
         if not needed.isdisjoint(equation.outvars):
@@ -66,7 +65,7 @@ def _needed(jaxpr: Jaxpr) -> list[Any]:
 
 
 def _describe_parameter(value: Any) -> Iterator[str]:
-    if isinstance(value, ClosedJaxpr | Jaxpr):
+    if hasattr(value, "eqns"):
         yield from _describe(value)
     elif isinstance(value, tuple | list):
         for item in value:
