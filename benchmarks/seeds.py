@@ -68,23 +68,41 @@ def speed():
 
 
 def memory():
-    """Prints what the compiled lock-step program needs besides its arguments, as a multiple of K d floats."""
+    """Prints what the compiled study needs besides its arguments, as a multiple of K d floats, at several T."""
     digits = data.load("digits")
     pool = (digits.x_train, digits.y_train)
-    num_seeds, width = 32, 64
-    parameters = 64 * width + width + width * 10 + 10
-    for num_steps in (1250, 2500, 5000):
-        keys = jax.random.split(jax.random.key(1), num_seeds)
-        program = jax.jit(
-            jax.vmap(lambda key, pool, n=num_steps: _one_seed(key, pool, num_steps=n, lock_step=True), in_axes=(0, None), axis_name=AXIS)
+    model = models.mlp((64, 10))
+    loss_fn = models.loss_fn(model.apply, "cross_entropy")
+    num_seeds, n, parameters = 32, 200, 64 * 64 + 64 + 64 * 10 + 10
+
+    def sample(key, pool, k):
+        rows = jax.random.randint(key, (n,), 0, len(pool[1]))
+        train = (pool[0][rows], pool[1][rows])
+        return train, train
+
+    def study(key, pool, num_steps):
+        return processes.multi_seed_study(
+            key,
+            loss_fn,
+            loss_fn,
+            lambda key: model.init(key, digits.x_train[:1]),
+            sample,
+            pool,
+            n=n,
+            batch_size=20,
+            num_steps=num_steps,
+            learning_rate=0.1,
+            num_seeds=num_seeds,
         )
-        analysis = program.lower(keys, pool).compile().memory_analysis()
-        temporary = (analysis.temp_size_in_bytes + analysis.output_size_in_bytes) / 4
-        schedule = num_seeds * num_steps * 20
+
+    unit = 4 * num_seeds * parameters
+    for num_steps in (1250, 2500, 5000):
+        analysis = jax.jit(study, static_argnums=2).lower(jax.random.key(1), pool, num_steps).compile().memory_analysis()
+        in_all = (analysis.temp_size_in_bytes + analysis.output_size_in_bytes) / unit
+        records, images = 3 * 4 * num_seeds * num_steps / unit, 4 * num_seeds * n * 64 / unit
         print(
-            f"K = {num_seeds}, d = {parameters}, T = {num_steps}: {temporary / (num_seeds * parameters):6.1f} K d floats in all, "
-            f"of which batch indices and records {(2 * schedule + num_seeds * num_steps) / (num_seeds * parameters):5.1f}; "
-            f"K T d would be {num_steps} and K n d {200}"
+            f"K = {num_seeds}, d = {parameters}, T = {num_steps}: {in_all:5.1f} K d floats in all, of which three numbers "
+            f"kept at every step {records:4.1f} and the training images {images:4.1f}; K T d would be {num_steps}, K n d {n}"
         )
 
 

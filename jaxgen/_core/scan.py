@@ -25,6 +25,7 @@ class Loop(NamedTuple):
 
     @property
     def num_records(self) -> int:
+        """ceil(num_steps / every)."""
         return -(-self.num_steps // self.every)
 
 

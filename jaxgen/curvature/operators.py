@@ -29,18 +29,23 @@ class Hessian(lx.AbstractLinearOperator):
     batch: PyTree
 
     def mv(self, vector: PyTree) -> PyTree:
+        """H times a pytree like the parameters."""
         return hessian_vector_product(self.loss_fn, self.params, self.batch, vector)
 
     def as_matrix(self) -> Float[Array, "P P"]:
+        """H, in the order of `jax.flatten_util.ravel_pytree`."""
         return lx.linearise(self).as_matrix()
 
     def transpose(self) -> "Hessian":
+        """H itself, which is symmetric."""
         return self
 
     def in_structure(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the parameters."""
         return jax.eval_shape(lambda params: params, self.params)
 
     def out_structure(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the parameters."""
         return self.in_structure()
 
 

@@ -1,10 +1,7 @@
 """Gradient dispersion: the spread of one step's gradient over training seeds."""
 
-from operator import add
-
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from jaxgen._core import across
@@ -30,8 +27,8 @@ def seed_deviations(gradients: PyTree, *, axis_name: str | None = None) -> Float
 
     Source: spec INFO-22, INFO-32.
     """
-    gradients = _stacked("gradients", gradients, axis_name)
-    return _squared_distances(gradients, _mean(gradients))
+    matrix, _ = _stacked("gradients", gradients, axis_name)
+    return _squared_distances(matrix, matrix.mean(axis=0))
 
 
 def seed_dispersion(
@@ -79,45 +76,36 @@ def seed_dispersion(
     given = population_gradients is not None
     require(given == (center == "population"), f"population_gradients must be given for center='population' and only then; center is {center!r}")
     require(given or population_variance is None, f"population_variance has no meaning for center={center!r}")
-    gradients = _stacked("gradients", gradients, axis_name)
-    count = leading_axis("gradients", gradients)
+    matrix, shapes = _stacked("gradients", gradients, axis_name)
+    count = len(matrix)
     if center == "zero":
-        return _squared_distances(gradients, optax.tree.zeros_like(gradients)).mean()
+        return _squared_distances(matrix, jnp.zeros_like(matrix[0])).mean()
     require(count >= 2, f"center={center!r} needs K >= 2 seeds; got K = {count}")
     if center == "seed_mean":
-        return seed_deviations(gradients).sum() / (count - 1)
+        return _squared_distances(matrix, matrix.mean(axis=0)).sum() / (count - 1)
 
-    population = _stacked("population_gradients", population_gradients, axis_name)
-    expected, found = jax.tree.map(jnp.shape, gradients), jax.tree.map(jnp.shape, population)
-    require(found == expected, f"population_gradients must have the structure of gradients, {expected}; got {found}")
-    mean = _mean(population)
-    of_others = _evaluated(jax.tree.map(lambda m, u: (count * m - u) / (count - 1), mean, population))
+    population, found = _stacked("population_gradients", population_gradients, axis_name)
+    require(found == shapes, f"population_gradients must have the structure of gradients, {shapes}; got {found}")
+    mean = population.mean(axis=0)
+    of_others = (count * mean - population) / (count - 1)
     if population_variance is None:
         variance = _squared_distances(population, mean).sum() / (count - 1)
     else:
         given_variance = floating("population_variance", population_variance)
         require(given_variance.ndim == 0, f"population_variance must be a scalar; got shape {given_variance.shape}")
         variance = checked(given_variance, (given_variance >= 0, f"population_variance must be at least 0; got {given_variance}"))
-    return _squared_distances(gradients, of_others).mean() - variance / (count - 1)
+    return _squared_distances(matrix, of_others).mean() - variance / (count - 1)
 
 
-def _stacked(name: str, gradients: PyTree, axis_name: str | None) -> PyTree:
-    if axis_name is not None:
-        gradients = across.gather(gradients, axis_name)
-    leading_axis(name, gradients)
-    return jax.tree.map(lambda leaf: floating(name, leaf), gradients)
+def _stacked(name: str, gradients: PyTree, axis_name: str | None) -> tuple[Float[Array, "K d"], PyTree]:
+    """One row a seed, and the shapes of one seed's gradient. With `axis_name` rows travel between devices in one piece."""
+    leading = 0 if axis_name else 1
+    count = 1 if axis_name else leading_axis(name, gradients)
+    leaves = [floating(name, leaf).reshape(count, -1) for leaf in jax.tree.leaves(gradients)]
+    rows = jnp.concatenate(leaves, axis=1)
+    shapes = jax.tree.map(lambda leaf: jnp.shape(leaf)[leading:], gradients)
+    return across.gather(rows[0], axis_name) if axis_name else rows, shapes
 
 
-def _mean(stacked: PyTree) -> PyTree:
-    return _evaluated(jax.tree.map(lambda leaf: leaf.mean(axis=0, keepdims=True), stacked))
-
-
-def _squared_distances(stacked: PyTree, centre: PyTree) -> Float[Array, " K"]:
-    difference = _evaluated(optax.tree.sub(stacked, centre))
-    squares = _evaluated(jax.tree.map(lambda leaf: jnp.square(leaf).reshape(leaf.shape[0], -1), difference))
-    return _evaluated(jax.tree.reduce(add, jax.tree.map(lambda leaf: leaf.sum(axis=1), squares)))
-
-
-def _evaluated(tree: PyTree) -> PyTree:
-    """`tree`, evaluated before it is used: what a compiler fuses, and so the last bit, depends on how seeds lie on devices."""
-    return jax.lax.optimization_barrier(tree)
+def _squared_distances(rows: Float[Array, "K d"], centre: Float[Array, "*K d"]) -> Float[Array, " K"]:
+    return jax.lax.optimization_barrier(jnp.sum(jnp.square(rows - centre), axis=1))

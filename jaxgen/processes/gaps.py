@@ -96,6 +96,7 @@ def generalization_gap(
 
 
 def gap_of_risks(train_risks: Float[Array, " K"], test_risks: Float[Array, " K"]) -> GeneralizationGap:
+    """The gap of K seeds whose risks are known."""
     per_seed = test_risks - train_risks
     return GeneralizationGap(*seeds.mean(per_seed), per_seed, train_risks, test_risks)
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 
 from jaxgen._core.checks import checked, floating, per_step, require
 from jaxgen._core.monte_carlo import gaussian_like
+from jaxgen.processes.batches import given_schedule
 from jaxgen.processes.training import LossFn, Record, checked_rows, descend, gradient_step, num_steps_of, train, without_loss
 
 
@@ -104,7 +105,7 @@ def auxiliary_weight_process(
     accumulator = _accumulate_noise(key, _positive(noise_std, num_steps))
     optimizer = optax.chain(gradient_step(learning_rate, num_steps), accumulator)
     params, rows = checked_rows(params, data, batch_indices)
-    final, (_, accumulated), records = descend(loss_fn, params, data, rows, optimizer, without_loss(record), every)
+    final, (_, accumulated), records = descend(loss_fn, params, data, given_schedule(rows), optimizer, without_loss(record), every)
     return final, optax.tree.add(final, accumulated.noise), records
 
 

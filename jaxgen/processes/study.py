@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 from jaxgen import gradients, seeds
 from jaxgen._core import across
 from jaxgen._core.checks import leading_axis, positive_integer, require
-from jaxgen.processes.batches import batch_indices
+from jaxgen.processes.batches import drawn_schedule
 from jaxgen.processes.gaps import GeneralizationGap, gap_of_risks
 from jaxgen.processes.training import LossFn, Record, descend, gradient_step
 
@@ -112,7 +112,7 @@ def multi_seed_study(
     Warns:
         UserWarning: if `pool_fraction` > 0.
 
-    Source: spec INFO-32. Memory: O(K d), besides the data and K T' numbers for each thing recorded.
+    Source: spec INFO-32. Memory: O(K d), besides O(K n) for data and batches and K T' numbers for each thing recorded.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -134,18 +134,17 @@ def multi_seed_study(
         )
 
     def observe(params, gradient, loss, t):
-        everyone = across.gather(gradient, AXIS)
-        own = jax.lax.axis_index(AXIS)
-        dispersion, deviation = gradients.seed_dispersion(everyone), gradients.seed_deviations(everyone)[own]
-        return dispersion, deviation, loss, None if record is None else record(params, gradient, t)
+        deviations = gradients.seed_deviations(gradient, axis_name=AXIS)
+        dispersion, own = deviations.sum() / (num_seeds - 1), deviations[jax.lax.axis_index(AXIS)]
+        return dispersion, own, loss, None if record is None else record(params, gradient, t)
 
     def one_seed(seed: _Seed, learning_rate, pool):
         train, test = sample(seed.sample_key) if pool is None else sample(seed.sample_key, pool, seed.k)
         found = leading_axis("the training set that sample returns", train)
         require(found == n, f"sample must return n = {n} training examples; got {found}")
-        rows = batch_indices(seed.batch_key, n, batch_size, num_steps, mode=mode)
+        schedule = drawn_schedule(seed.batch_key, n, batch_size, num_steps, mode)
         optimizer = gradient_step(learning_rate, num_steps)
-        params, _, records = descend(train_loss_fn, init(seed.init_key), train, rows, optimizer, observe, every)
+        params, _, records = descend(train_loss_fn, init(seed.init_key), train, schedule, optimizer, observe, every)
         risks = tuple(gradients.risk(eval_loss_fn, params, data) for data in (train, test))
         gap = gap_of_risks(*across.gather(risks, AXIS))
         evaluation = None if evaluate is None else evaluate(seed.evaluation_key, params, train, test)

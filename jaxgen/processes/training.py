@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Int, Key, PyTree
 from jaxgen import gradients
 from jaxgen._core.checks import checked, floating, leading_axis, per_step, require
 from jaxgen._core.scan import iterate
+from jaxgen.processes.batches import Schedule, given_schedule
 
 LossFn = Callable[[PyTree, PyTree], Array]
 Record = Callable[[PyTree, PyTree, Any], PyTree]
@@ -62,7 +63,7 @@ def train(
         1.5
     """
     params, rows = checked_rows(params, data, batch_indices)
-    final, _, records = descend(loss_fn, params, data, rows, optimizer, without_loss(record), every)
+    final, _, records = descend(loss_fn, params, data, given_schedule(rows), optimizer, without_loss(record), every)
     return final, records
 
 
@@ -117,6 +118,7 @@ def gradient_step(learning_rate: ArrayLike, num_steps: int) -> optax.GradientTra
 
 
 def num_steps_of(batch_indices: Int[Array, "T b"]) -> int:
+    """T, of indices that have the shape (T, b)."""
     shape = jnp.asarray(batch_indices).shape
     require(len(shape) == 2, f"batch_indices must have shape (num_steps, batch_size); got shape {shape}")
     return shape[0]
@@ -135,6 +137,7 @@ def checked_rows(params: PyTree, data: PyTree, batch_indices: Int[Array, "T b"])
 
 
 def without_loss(record: Record | None) -> Observe | None:
+    """A user's record, which does not see the mini-batch loss, for `descend`."""
     if record is None:
         return None
     return lambda params, gradient, loss, t: record(params, gradient, t)
@@ -144,12 +147,12 @@ def descend(
     loss_fn: LossFn,
     params: PyTree,
     data: PyTree,
-    rows: Int[Array, "T b"],
+    schedule: Schedule,
     optimizer: optax.GradientTransformation,
     observe: Observe | None,
     every: int,
 ) -> tuple[PyTree, PyTree, PyTree]:
-    """The loop of every training process, on rows known to exist: final parameters, final optimizer state, records.
+    """The loop of every training process, on batches known to exist: final parameters, final optimizer state, records.
 
     `observe(params, gradient, loss, t)` also sees the loss of step t's mini-batch.
     """
@@ -157,12 +160,14 @@ def descend(
     data = jax.tree.map(jnp.asarray, data)
 
     def step(state, t):
-        params, optimizer_state = state
-        batch = jax.tree.map(lambda leaf: leaf[rows[t]], data)
+        params, optimizer_state, place = state
+        place, rows = schedule.advance(place, t)
+        batch = jax.tree.map(lambda leaf: leaf[rows], data)
         loss, gradient = gradients.value_and_gradient(loss_fn, params, batch)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
-        return (optax.apply_updates(params, updates), optimizer_state), (gradient, loss)
+        return (optax.apply_updates(params, updates), optimizer_state, place), (gradient, loss)
 
     record = None if observe is None else lambda state, aux, t: observe(state[0], aux[0], aux[1], t)
-    (params, optimizer_state), records = iterate(step, (params, optimizer.init(params)), len(rows), record=record, every=every)
+    start = params, optimizer.init(params), schedule.start
+    (params, optimizer_state, _), records = iterate(step, start, schedule.num_steps, record=record, every=every)
     return params, optimizer_state, records

@@ -13,6 +13,7 @@ from rich.table import Table
 from jaxgen import data as _data
 from jaxgen._core.checks import choice, positive_integer
 from jaxgen.studies import _output
+from jaxgen.studies._problem import Setup as Setup
 
 STUDIES = {
     "dispersion": "jaxgen.studies.dispersion",
@@ -24,7 +25,7 @@ KEY_SEED = 20220425
 TABLE_WIDTH = 120
 """Columns of the printed table where there is no terminal to ask."""
 
-__all__ = ["STUDIES", "run"]
+__all__ = ["STUDIES", "Setup", "run"]
 
 
 def run(
@@ -65,14 +66,8 @@ def run(
     console = Console(quiet=quiet, width=None if sys.stdout.isatty() else TABLE_WIDTH)
     errors = Console(stderr=True, quiet=quiet)
     console.print(f"[bold]{name}[/bold]: {module.TITLE}; {data}, {num_seeds} seeds")
-    results, params = module.compute(
-        dataset,
-        data_name=data,
-        num_seeds=num_seeds,
-        key=jax.random.key(KEY_SEED),
-        folder=folder / "checkpoint",
-        progress=lambda what: errors.print(f"  {what}"),
-    )
+    setup = Setup(dataset, data, num_seeds, jax.random.key(KEY_SEED), folder / "checkpoint", lambda part: errors.print(f"  {part}"))
+    results, params = module.compute(setup)
     contents = {
         "study": name,
         "configuration": {"data": data, "seeds": num_seeds, "key": KEY_SEED, "precision": str(dataset.x_train.dtype), **module.SETTINGS},

@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,35 @@ from jaxgen import data, models
 from jaxgen.data import Dataset
 
 Loss = Callable[[PyTree, PyTree], Array]
+
+
+class Setup(NamedTuple):
+    """What a study is run on.
+
+    Attributes:
+        dataset: images and labels.
+        data_name: name of the data set, which chooses the net.
+        num_seeds: K.
+        key: the only source of randomness.
+        folder: where checkpoints go; none are kept without it.
+        progress: told what is being computed.
+    """
+
+    dataset: Dataset
+    data_name: str
+    num_seeds: int
+    key: Key[Array, ""]
+    folder: Path | None = None
+    progress: Callable[[str], None] = lambda part: None
+
+    def part(self, name: str) -> "Setup":
+        """The set-up of one part of the study, announced, with a folder of its own."""
+        self.progress(name)
+        return self._replace(folder=self.checkpoint(name))
+
+    def checkpoint(self, name: str) -> Path | None:
+        """Where the checkpoint of that name goes, if anywhere."""
+        return None if self.folder is None else self.folder / name
 
 
 @dataclasses.dataclass(frozen=True)

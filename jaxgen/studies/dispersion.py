@@ -4,9 +4,7 @@ Fig. 2 of Wang and Mao 2022 on small images. A run with a learning rate too smal
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from jaxgen import data, gradients, processes, seeds
-from jaxgen.data import Dataset
 from jaxgen.studies import _problem
+from jaxgen.studies._problem import Setup
 
 TITLE = "the three phases of gradient dispersion"
 DEFAULT_SEEDS = 12
@@ -35,49 +33,34 @@ SETTINGS: dict[str, Any] = {
 AXIS = "seeds"
 
 
-def compute(dataset: Dataset, *, data_name: str, num_seeds: int, key: Array, folder: Path, progress: Callable[[str], None]) -> tuple[dict, PyTree]:
-    """Every number of the study, and the final parameters of its nets.
-
-    Args:
-        dataset: images and labels.
-        data_name: name of the data set, which chooses the net.
-        num_seeds: K.
-        key: the only source of randomness.
-        folder: where checkpoints go.
-        progress: told what is being computed.
-    """
+def compute(setup: Setup) -> tuple[dict, PyTree]:
+    """Every number of the study, and the final parameters of its nets."""
     noises = SETTINGS["label_noises"]
     runs = [(noise, SETTINGS["learning_rate"]) for noise in noises] + [(noises[0], SETTINGS["control_learning_rate"])]
     rows, params = [], {}
     for noise, rate in runs:
         name = f"noise-{noise}-rate-{rate}"
-        progress(name)
-        row, params[name] = training(dataset, data_name, noise, rate, num_seeds, key, folder / name)
+        row, params[name] = training(setup.part(name), noise, rate)
         rows.append(row)
     return {"population": rows[0]["population"], "runs": rows[:-1], "control": rows[-1]}, params
 
 
-def training(
-    dataset: Dataset, data_name: str, label_noise: float, learning_rate: float, num_seeds: int, key: Array, folder: Path | None = None
-) -> tuple[dict, PyTree]:
+def training(setup: Setup, label_noise: float, learning_rate: float) -> tuple[dict, PyTree]:
     """Trains K nets in lock step; their dispersion and errors along the way, and where the phases meet.
 
     Args:
-        dataset: images and labels.
-        data_name: name of the data set, which chooses the net.
+        setup: data, number of seeds, key, folder.
         label_noise: fraction of random labels in the population.
         learning_rate: step size.
-        num_seeds: K.
-        key: the only source of randomness.
-        folder: where checkpoints go; none are kept without it.
     """
-    problem_key, train_key, test_key, seeds_key = jax.random.split(key, 4)
+    dataset = setup.dataset
+    problem_key, train_key, test_key, seeds_key = jax.random.split(setup.key, 4)
     # An image drawn twice must have one label, or it cannot be memorized: the noise is part of the population here.
     y_train = data.corrupt_labels(train_key, dataset.y_train, label_noise, dataset.num_classes)
     y_test = data.corrupt_labels(test_key, dataset.y_test, label_noise, dataset.num_classes)
     noisy = dataclasses.replace(dataset, y_train=y_train, y_test=y_test)
-    problem = _problem.make(noisy, problem_key, n=SETTINGS["n"], num_seeds=num_seeds, label_noise=0.0)
-    model = _problem.network(data_name, SETTINGS["width"], problem.num_classes)
+    problem = _problem.make(noisy, problem_key, n=SETTINGS["n"], num_seeds=setup.num_seeds, label_noise=0.0)
+    model = _problem.network(setup.data_name, SETTINGS["width"], problem.num_classes)
     train_loss_fn, eval_loss_fn = _problem.losses(model.apply)
 
     def one_seed(seed, pool, learning_rate, *, num_steps, every):
@@ -95,10 +78,10 @@ def training(
         params = model.init(init_key, train["x"][:1])
         return processes.sgd(batch_key, train_loss_fn, params, train, rows, learning_rate, record=record, every=every)
 
-    keys = (jax.random.split(seeds_key, num_seeds), jnp.arange(num_seeds))
+    keys = (jax.random.split(seeds_key, setup.num_seeds), jnp.arange(setup.num_seeds))
 
     def run(name, **lengths):
-        checkpoint = None if folder is None else folder / name
+        checkpoint = setup.checkpoint(name)
         params, records = seeds.run(partial(one_seed, **lengths), keys, problem.pool, learning_rate, axis_name=AXIS, checkpoint=checkpoint)
         errors = {error: records[error].mean(axis=0) for error in ("train_error", "test_error")}
         return params, {"dispersion": records["dispersion"][0], **errors}

@@ -6,7 +6,6 @@ at, which of the numbers are bounds, and their standard errors over seeds.
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,9 +14,9 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from jaxgen import bounds, curvature, processes, seeds
-from jaxgen._core.results import Estimate
-from jaxgen.data import Dataset
+from jaxgen._core.results import Bound, Estimate
 from jaxgen.studies import _problem
+from jaxgen.studies._problem import Loss, Problem, Setup
 
 TITLE = "the bound of Wang and Mao against the generalization gap"
 DEFAULT_SEEDS = 12
@@ -39,136 +38,141 @@ CONFIDENCE_QUANTILE = 2.326
 """Standard errors above an estimate within which its expectation lies with probability 0.99."""
 
 
-def compute(dataset: Dataset, *, data_name: str, num_seeds: int, key: Array, folder: Path, progress: Callable[[str], None]) -> tuple[dict, PyTree]:
-    """Every number of the study, and the final parameters of its nets.
-
-    Args:
-        dataset: images and labels.
-        data_name: name of the data set, which chooses the net.
-        num_seeds: K.
-        key: the only source of randomness.
-        folder: where checkpoints go.
-        progress: told what is being computed.
-    """
+def compute(setup: Setup) -> tuple[dict, PyTree]:
+    """Every number of the study, and the final parameters of its nets."""
     noises, widths = SETTINGS["label_noises"], SETTINGS["widths"]
     cells = [(SETTINGS["width"], noise) for noise in noises] + [(width, noises[0]) for width in widths if width != SETTINGS["width"]]
     rows, params = [], {}
     for width, noise in cells:
         name = f"width-{width}-noise-{noise}"
-        progress(name)
-        row, params[name] = cell(dataset, data_name, width, noise, num_seeds, key, folder / name)
+        row, params[name] = cell(setup.part(name), width, noise)
         rows.append(row)
     by_noise = [next(row for row in rows if row["width"] == SETTINGS["width"] and row["label_noise"] == noise) for noise in noises]
     by_width = [next(row for row in rows if row["width"] == width and row["label_noise"] == noises[0]) for width in widths]
     return {"population": rows[0].pop("population"), "by_label_noise": by_noise, "by_width": by_width}, params
 
 
-def cell(dataset: Dataset, data_name: str, width: int, noise: float, num_seeds: int, key: Array, folder: Path | None = None) -> tuple[dict, PyTree]:
+def cell(setup: Setup, width: int, noise: float) -> tuple[dict, PyTree]:
     """One width and noise level: the study over K seeds, then the flatness of its nets at several sizes of noise.
 
     Args:
-        dataset: images and labels.
-        data_name: name of the data set, which chooses the net.
+        setup: data, number of seeds, key, folder.
         width: width of the net.
         noise: probability of a random label.
-        num_seeds: K.
-        key: the only source of randomness.
-        folder: where checkpoints go; none are kept without it.
     """
-    problem_key, study_key, flatness_key = jax.random.split(key, 3)
-    n, rate, R = SETTINGS["n"], SETTINGS["learning_rate"], SETTINGS["R"]
-    num_steps = SETTINGS["num_steps"]
-    problem = _problem.make(dataset, problem_key, n=n, num_seeds=num_seeds, label_noise=noise)
-    model = _problem.network(data_name, width, problem.num_classes)
-    train_loss_fn, eval_loss_fn = _problem.losses(model.apply)
+    problem_key, study_key, flatness_key = jax.random.split(setup.key, 3)
+    problem = _problem.make(setup.dataset, problem_key, n=SETTINGS["n"], num_seeds=setup.num_seeds, label_noise=noise)
+    model = _problem.network(setup.data_name, width, problem.num_classes)
+    losses = _problem.losses(model.apply)
+    study = _train(setup, study_key, problem, losses, lambda key: model.init(key, setup.dataset.x_train[:1]))
+    heuristic = _optimized(study)
+    best = heuristic.terms["noise_std"]
+    noise_stds = jnp.concatenate([jnp.asarray(SETTINGS["noise_grid"], best.dtype), best[None]])
+    sensitivity = seeds.run(
+        partial(_sensitivities, *losses, problem),
+        (jax.random.split(flatness_key, setup.num_seeds), study.sample_keys, jnp.arange(setup.num_seeds), study.params),
+        problem.pool,
+        noise_stds**2 * SETTINGS["num_steps"],
+        checkpoint=setup.checkpoint("flatness"),
+    )
+    row = {
+        "population": problem.population,
+        "width": width,
+        "label_noise": noise,
+        "num_parameters": _num_parameters(study),
+        "train_error": _estimate(seeds.mean(study.gap.train_risks)),
+        "test_error": _estimate(seeds.mean(study.gap.train_risks + study.evaluations["unseen_gap"])),
+        "gap": _estimate(seeds.mean(study.evaluations["unseen_gap"])),
+        "population_gap": _estimate(Estimate(study.gap.value, study.gap.stderr)),
+        "amplitude": _estimate(seeds.jackknife(_amplitude, study.deviations)),
+        "hessian_trace": _estimate(seeds.mean(study.evaluations["trace"])),
+        "heuristic": _heuristic_row(study, heuristic, sensitivity),
+        "certified": _certified_row(study, sensitivity, noise_stds, -1, whole=True),
+        "by_noise_std": [_certified_row(study, sensitivity, noise_stds, index) for index in range(len(SETTINGS["noise_grid"]))],
+        "dispersion": np.asarray(study.dispersion),
+    }
+    return row, study.params
+
+
+def _train(setup: Setup, key: Array, problem: Problem, losses: tuple[Loss, Loss], init: Callable[[Array], PyTree]) -> processes.Study:
+    train_loss_fn, eval_loss_fn = losses
 
     def evaluate(key, params, train, population):
         trace = curvature.trace(curvature.hessian(train_loss_fn, params, train), key, num_matvecs=SETTINGS["num_matvecs"])
         return {"trace": trace.value, "unseen_gap": _problem.unseen_gap(eval_loss_fn, params, train, population)}
 
-    study = processes.multi_seed_study(
-        study_key,
+    return processes.multi_seed_study(
+        key,
         train_loss_fn,
         eval_loss_fn,
-        lambda key: model.init(key, dataset.x_train[:1]),
+        init,
         problem.sample,
         problem.pool,
-        n=n,
-        batch_size=SETTINGS["batch_size"],
-        num_steps=num_steps,
-        learning_rate=rate,
-        num_seeds=num_seeds,
+        **{name: SETTINGS[name] for name in ("n", "batch_size", "num_steps", "learning_rate")},
+        num_seeds=setup.num_seeds,
         evaluate=evaluate,
-        checkpoint=None if folder is None else folder / "training",
+        checkpoint=setup.checkpoint("training"),
     )
 
-    num_parameters = sum(leaf[0].size for leaf in jax.tree.leaves(study.params))
 
-    def dispersion(deviations):
-        return deviations.sum(axis=0) / (deviations.shape[0] - 1)
+def _num_parameters(study: processes.Study) -> int:
+    return sum(leaf[0].size for leaf in jax.tree.leaves(study.params))
 
-    def amplitude(deviations):
-        return bounds.trajectory_term(rate, 1.0, dispersion(deviations), n, R)
 
-    def optimized(deviations, traces):
-        return bounds.wang_mao_optimized(rate, dispersion(deviations), traces.mean(), n, R).value
+def _dispersion(deviations: Array) -> Array:
+    return deviations.sum(axis=0) / (deviations.shape[0] - 1)
 
-    heuristic = bounds.wang_mao_optimized(rate, study.dispersion, study.evaluations["trace"].mean(), n, R)
-    best = heuristic.terms["noise_std"]
-    noise_stds = jnp.concatenate([jnp.asarray(SETTINGS["noise_grid"], best.dtype), best[None]])
-    sensitivity = seeds.run(
-        partial(_sensitivities, train_loss_fn, eval_loss_fn, problem),
-        (jax.random.split(flatness_key, num_seeds), study.sample_keys, jnp.arange(num_seeds), study.params),
-        problem.pool,
-        noise_stds**2 * num_steps,
-        checkpoint=None if folder is None else folder / "flatness",
-    )
-    difference = sensitivity["train"] - sensitivity["population"]
 
-    def certified(deviations, differences, index):
-        flatness = jnp.abs(differences[:, index].mean())
-        return bounds.wang_mao(rate, jnp.full(num_steps, noise_stds[index]), dispersion(deviations), flatness, n, R, form="log", d=num_parameters)
+def _amplitude(deviations: Array) -> Array:
+    return bounds.trajectory_term(SETTINGS["learning_rate"], 1.0, _dispersion(deviations), SETTINGS["n"], SETTINGS["R"])
 
-    def at(index):
-        bound = certified(study.deviations, difference, index)
-        total = seeds.jackknife(lambda deviations, differences: certified(deviations, differences, index).value, study.deviations, difference)
-        return {
-            "noise_std": noise_stds[index],
-            "trajectory": bound.terms["trajectory"],
-            "flatness_two_sided": bound.terms["flatness"],
-            "flatness_one_sided": sensitivity["train"][:, index].mean(),
-            "total": _estimate(total),
-            "with_sampling_error": total.value + CONFIDENCE_QUANTILE * total.stderr,
-        }
 
-    taylor = num_steps * best**2 * study.evaluations["trace"].mean() / 2
-    row = {
-        "population": problem.population,
-        "width": width,
-        "label_noise": noise,
-        "num_parameters": num_parameters,
-        "train_error": _estimate(seeds.mean(study.gap.train_risks)),
-        "test_error": _estimate(seeds.mean(study.gap.train_risks + study.evaluations["unseen_gap"])),
-        "gap": _estimate(seeds.mean(study.evaluations["unseen_gap"])),
-        "population_gap": _estimate(Estimate(study.gap.value, study.gap.stderr)),
-        "amplitude": _estimate(seeds.jackknife(amplitude, study.deviations)),
-        "hessian_trace": _estimate(seeds.mean(study.evaluations["trace"])),
-        "heuristic": {
-            "value": _estimate(seeds.jackknife(optimized, study.deviations, study.evaluations["trace"])),
-            "trajectory": heuristic.terms["trajectory"],
-            "flatness": heuristic.terms["flatness"],
-            "noise_std": best,
-            "certified": heuristic.certified,
-            "why_not": "amplitude of the zero-one loss with the Hessian of the cross-entropy, to second order: a heuristic, not a bound",
-            "vacuous": bool(heuristic.value >= 1),
-            "measured_over_second_order_flatness": sensitivity["training_loss"].mean() / taylor,
-        },
-        "certified": at(len(noise_stds) - 1) | {"certified": True, "assumptions": list(certified(study.deviations, difference, -1).assumptions)},
-        "by_noise_std": [at(index) for index in range(len(SETTINGS["noise_grid"]))],
-        "dispersion": np.asarray(study.dispersion),
+def _optimized(study: processes.Study) -> Bound:
+    trace = study.evaluations["trace"].mean()
+    return bounds.wang_mao_optimized(SETTINGS["learning_rate"], study.dispersion, trace, SETTINGS["n"], SETTINGS["R"])
+
+
+def _heuristic_row(study: processes.Study, heuristic: Bound, sensitivity: dict) -> dict[str, Any]:
+    def value(deviations, traces):
+        return bounds.wang_mao_optimized(SETTINGS["learning_rate"], _dispersion(deviations), traces.mean(), SETTINGS["n"], SETTINGS["R"]).value
+
+    traces, best = study.evaluations["trace"], heuristic.terms["noise_std"]
+    second_order = SETTINGS["num_steps"] * best**2 * traces.mean() / 2
+    return {
+        "value": _estimate(seeds.jackknife(value, study.deviations, traces)),
+        "trajectory": heuristic.terms["trajectory"],
+        "flatness": heuristic.terms["flatness"],
+        "noise_std": best,
+        "certified": heuristic.certified,
+        "why_not": "amplitude of the zero-one loss with the Hessian of the cross-entropy, to second order: a heuristic, not a bound",
+        "vacuous": bool(heuristic.value >= 1),
+        "measured_over_second_order_flatness": sensitivity["training_loss"].mean() / second_order,
     }
-    row["certified"]["vacuous"] = bool(row["certified"]["with_sampling_error"] >= 1)
-    return row, study.params
+
+
+def _certified_row(study: processes.Study, sensitivity: dict, noise_stds: Array, index: int, *, whole: bool = False) -> dict[str, Any]:
+    """The bound at one size of noise; `whole` adds what it assumes and whether it says anything."""
+    d, num_steps = _num_parameters(study), SETTINGS["num_steps"]
+
+    def certified(deviations, differences):
+        stds, flatness = jnp.full(num_steps, noise_stds[index]), jnp.abs(differences.mean())
+        return bounds.wang_mao(SETTINGS["learning_rate"], stds, _dispersion(deviations), flatness, SETTINGS["n"], SETTINGS["R"], form="log", d=d)
+
+    differences = (sensitivity["train"] - sensitivity["population"])[:, index]
+    bound = certified(study.deviations, differences)
+    total = seeds.jackknife(lambda *sample: certified(*sample).value, study.deviations, differences)
+    with_sampling_error = total.value + CONFIDENCE_QUANTILE * total.stderr
+    row = {
+        "noise_std": noise_stds[index],
+        "trajectory": bound.terms["trajectory"],
+        "flatness_two_sided": bound.terms["flatness"],
+        "flatness_one_sided": sensitivity["train"][:, index].mean(),
+        "total": _estimate(total),
+        "with_sampling_error": with_sampling_error,
+    }
+    if whole:
+        row |= {"certified": True, "assumptions": list(bound.assumptions), "vacuous": bool(with_sampling_error >= 1)}
+    return row
 
 
 def _sensitivities(train_loss_fn, eval_loss_fn, problem, seed, pool, variances):

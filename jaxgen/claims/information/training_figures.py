@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgen import data
 from jaxgen.claims import at_least, at_most, claim, equal, ordered
-from jaxgen.studies import dispersion, sgd_bound
+from jaxgen.studies import Setup, dispersion, sgd_bound
 
 NUM_SEEDS = 12
 QUANTITIES = ("gap", "amplitude", "heuristic", "hessian_trace")
@@ -23,10 +23,8 @@ KNOWN = {
 @functools.cache
 def _against_label_noise(key_data):
     """Every quantity at every noise level, once for a claim and its control."""
-    key = jax.random.wrap_key_data(jnp.asarray(key_data, jnp.uint32))
-    digits = data.load("digits")
-    levels = sgd_bound.SETTINGS["label_noises"]
-    rows = [sgd_bound.cell(digits, "digits", sgd_bound.SETTINGS["width"], level, NUM_SEEDS, key)[0] for level in levels]
+    setup = _setup(key_data)
+    rows = [sgd_bound.cell(setup, sgd_bound.SETTINGS["width"], level)[0] for level in sgd_bound.SETTINGS["label_noises"]]
     return {
         "gap": np.array([row["gap"]["value"] for row in rows]),
         "amplitude": np.array([row["amplitude"]["value"] for row in rows]),
@@ -34,6 +32,10 @@ def _against_label_noise(key_data):
         "hessian_trace": np.array([row["hessian_trace"]["value"] for row in rows]),
         "bound": np.array([row["certified"]["with_sampling_error"] for row in rows]),
     }
+
+
+def _setup(key_data):
+    return Setup(data.load("digits"), "digits", NUM_SEEDS, jax.random.wrap_key_data(jnp.asarray(key_data, jnp.uint32)))
 
 
 def _hashable(key):
@@ -70,9 +72,7 @@ def _(key):
 
 @functools.cache
 def _along_training(key_data, label_noise, learning_rate):
-    key = jax.random.wrap_key_data(jnp.asarray(key_data, jnp.uint32))
-    run, _ = dispersion.training(data.load("digits"), "digits", label_noise, learning_rate, NUM_SEEDS, key)
-    return run
+    return dispersion.training(_setup(key_data), label_noise, learning_rate)[0]
 
 
 def _phases(key, label_noise, learning_rate):
