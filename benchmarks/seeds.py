@@ -9,6 +9,7 @@ import time
 from functools import partial
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count()))
+os.environ.setdefault("NPROC", "1")
 
 import jax
 

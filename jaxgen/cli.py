@@ -115,8 +115,9 @@ def _list(options: argparse.Namespace) -> int:
 def _one_device_a_core() -> None:
     """Gives JAX one CPU device for each core, unless the environment says how many; seeds are spread over them.
 
-    With threads to spare: in jaxlib 0.10, batched LAPACK calls wait forever when they occupy all of them.
+    With one thread each: devices that share threads lose time handing work over, and in jaxlib 0.10 batched LAPACK calls
+    that occupy all of a few threads wait for ever.
     """
-    os.environ.setdefault("NPROC", str(8 * cores()))
+    os.environ.setdefault("NPROC", "1")
     if "JAX_NUM_CPU_DEVICES" not in os.environ and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", cores())

@@ -84,7 +84,7 @@ def execute(notebook: Any, *, cwd: Path, limit: float) -> tuple[Any, list[str]]:
     with tempfile.TemporaryDirectory() as profile:
         environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
         environment |= {"IPYTHONDIR": profile, "PYTHONWARNINGS": "default", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        environment.setdefault("NPROC", "16")
+        environment.setdefault("NPROC", "1")
         try:
             client.execute(env=environment)
             faults = []
