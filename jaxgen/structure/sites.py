@@ -142,13 +142,14 @@ def analyze(graph: Graph, inputs: Sequence[Value], count: int, lengths: tuple[in
             results = [Value(axis) if axis else Value(None, leaves, ready=False) for axis in _axes(graph, node, operands, count)]
             _find_sites(analysis, node, operands, results, count, lengths)
         if any(operand.axis is not None for operand in operands):
-            analysis.positional |= _depends_on_place(graph, node, operands, results, count)
+            analysis.positional |= _depends_on_place(analysis, node, operands, results, count)
         analysis.values.update(zip(node.outputs, results, strict=True))
     return analysis
 
 
-def _depends_on_place(graph: Graph, node: Node, operands: list[Value], results: list[Value], count: int) -> bool:
+def _depends_on_place(analysis: Analysis, node: Node, operands: list[Value], results: list[Value], count: int) -> bool:
     """Whether an operand that no example influences has entries of its own for every example."""
+    graph = analysis.graph
     others = [atom for atom, operand in zip(node.inputs, operands, strict=True) if operand.axis is None and isinstance(atom, int)]
     axis = results[0].axis
     if node.children:
@@ -157,10 +158,28 @@ def _depends_on_place(graph: Graph, node: Node, operands: list[Value], results: 
         return False
     if node.primitive == "dot_general":
         return axis.axis < len(node.params["dimension_numbers"][1][0])
+    if node.primitive == "gather" and operands[0].axis is None:
+        return _has_column_by_place(analysis, node.inputs[1], operands[1].axis)
     if node.primitive in ELEMENTWISE or node.primitive in ("concatenate", "dynamic_update_slice"):
+        if node.primitive == "concatenate" and _is_index_only(graph, node.outputs[0]):
+            return False
         rank = len(graph.shape(node.outputs[0]))
         return any(_spans(graph, atom, axis.axis) for atom in others if len(graph.shape(atom)) == rank)
     return False
+
+
+def _is_index_only(graph: Graph, variable: int) -> bool:
+    """Whether a value is used to take entries of others and for nothing else, as in `logits[arange(N), labels]`."""
+    used = [(node, i) for node in graph.nodes for i, atom in enumerate(node.inputs) if atom == variable]
+    return variable not in graph.outputs and all(node.primitive == "gather" and i == 1 for node, i in used)
+
+
+def _has_column_by_place(analysis: Analysis, indices: Atom, axis: Axis | None) -> bool:
+    graph = analysis.graph
+    producer = None if isinstance(indices, Constant) else graph.producers.get(indices)
+    if axis is None or producer is None or producer.primitive != "concatenate":
+        return False
+    return any(analysis.value(piece).axis is None and _spans(graph, piece, axis.axis) for piece in producer.inputs)
 
 
 def _spans(graph: Graph, atom: Atom, axis: int) -> bool:
