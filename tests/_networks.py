@@ -143,7 +143,8 @@ def nested_scans():
 def lstm():
     module, batch = nn.RNN(nn.OptimizedLSTMCell(4, param_dtype=float)), _sequences()
     variables = jax.tree.map(lambda leaf: leaf.astype(float), module.init(jax.random.key(0), batch[0]))
-    return (lambda p, b: jnp.square(module.apply(p, b[0])[:, -1]).sum(axis=1)), variables, batch
+    apply_fn, params = models.from_linen(module, variables)
+    return (lambda p, b: jnp.square(apply_fn(p, b[0])[:, -1]).sum(axis=1)), params, batch
 
 
 def reparametrized():
@@ -185,7 +186,8 @@ def einsums():
 def transposed_convolution():
     module, batch = nn.ConvTranspose(3, (3, 3), strides=(2, 2), param_dtype=float), _images()
     variables = jax.tree.map(lambda leaf: leaf.astype(float), module.init(jax.random.key(0), batch[0]))
-    return (lambda p, b: jnp.square(module.apply(p, b[0])).mean(axis=(1, 2, 3))), variables, batch
+    apply_fn, params = models.from_linen(module, variables)
+    return (lambda p, b: jnp.square(apply_fn(p, b[0])).mean(axis=(1, 2, 3))), params, batch
 
 
 @jax.custom_vjp

@@ -10,11 +10,40 @@ from jaxgen.structure.axes import Coupled as Coupled
 from jaxgen.structure.axes import Unknown as Unknown
 from jaxgen.structure.capture import Layers as Layers
 from jaxgen.structure.capture import Pass as Pass
+from jaxgen.structure.chains import Layer as Layer
+from jaxgen.structure.chains import Link as Link
+from jaxgen.structure.chains import chain as chain
+from jaxgen.structure.chains import layers_of_chain as layers_of_chain
+from jaxgen.structure.degrees import degrees as degrees
 from jaxgen.structure.explanation import Explanation as Explanation
 from jaxgen.structure.explanation import Way as Way
 from jaxgen.structure.factors import Factors as Factors
 from jaxgen.structure.factors import explain as explain
 from jaxgen.structure.factors import factorize as factorize
 from jaxgen.structure.factors import is_positional as is_positional
+from jaxgen.structure.sites import Site as Site
+from jaxgen.structure.terms import Blocks as Blocks
+from jaxgen.structure.terms import Product as Product
+from jaxgen.structure.terms import Rows as Rows
 
-__all__ = ["Coupled", "Explanation", "Factors", "Layers", "Pass", "Unknown", "Way", "explain", "factorize", "is_positional"]
+__all__ = [
+    "Blocks",
+    "Coupled",
+    "Explanation",
+    "Factors",
+    "Layer",
+    "Layers",
+    "Link",
+    "Pass",
+    "Product",
+    "Rows",
+    "Site",
+    "Unknown",
+    "Way",
+    "chain",
+    "degrees",
+    "explain",
+    "factorize",
+    "is_positional",
+    "layers_of_chain",
+]

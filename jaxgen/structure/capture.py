@@ -132,7 +132,7 @@ class Layers:
         leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(params)]
         inputs = [*leaves, *(jnp.asarray(leaf) for leaf in jax.tree.leaves(batch))]
         outputs, pull, records = jax.vjp(lambda zeros: run(self.analysis, inputs, zeros), zero_perturbations(self.analysis), has_aux=True)
-        return Pass(self, leaves, outputs, records, lambda cotangents: pull(cotangents)[0])
+        return Pass(self, inputs, outputs, records, lambda cotangents: pull(cotangents)[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,17 +141,39 @@ class Pass:
 
     Attributes:
         layers: what is known of the function.
-        leaves: the parameters.
+        inputs: leaves of the parameters, then of the batch.
         outputs: its results.
         records: what every site multiplied its cut with.
         pull: from cotangents of the results to those of every site.
     """
 
     layers: Layers
-    leaves: list[Array]
+    inputs: list[Array]
     outputs: list[Array]
     records: dict[int, Array]
     pull: Callable[[list[Array]], dict[int, Array]]
+
+    @property
+    def leaves(self) -> list[Array]:
+        """Leaves of the parameters."""
+        return self.inputs[: self.layers.num_leaves]
+
+    def second_derivative(self, direction: dict[int, Array]) -> Array:
+        """Second derivative of the first result along a perturbation of some sites, for every example."""
+        zeros = zero_perturbations(self.layers.analysis)
+
+        def along(step):
+            return run(self.layers.analysis, self.inputs, zeros | {number: step * d for number, d in direction.items()})[0][0]
+
+        def slope(step):
+            return jax.jvp(along, (step,), (jnp.ones_like(step),))[1]
+
+        step = jnp.zeros((), jnp.result_type(*direction.values()))
+        return jax.jvp(slope, (step,), (jnp.ones_like(step),))[1]
+
+    def dtype_of(self, site: Site) -> Any:
+        """Dtype of a site's perturbation."""
+        return jax.eval_shape(lambda: zero_perturbations(self.layers.analysis))[site.number].dtype
 
     def terms(self, cotangents: dict[int, Array], selected: Sequence[int]) -> dict[tuple[int, int], Term]:
         """Parts of every example's gradient that are orthogonal to each other, by leaf and number.
