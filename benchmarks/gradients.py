@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -38,7 +37,8 @@ def medians(runs):
 
 def megabytes(fn, *args):
     """What the compiled program needs beside its arguments and results."""
-    return jax.jit(fn).lower(*args).compile().memory_analysis().temp_size_in_bytes / 2**20
+    analysis = jax.jit(fn).lower(*args).compile().memory_analysis()
+    return float("nan") if analysis is None else analysis.temp_size_in_bytes / 2**20
 
 
 def problem(model, count, *shape):
@@ -82,7 +82,7 @@ def norms(title, model, count, *shape):
 
 def traces():
     """Traces without probes of the parameters against one gradient."""
-    found = {}
+    found, key = {}, jax.random.key(3)
     model = models.mlp((512, 512, 10))
     loss_fn, params, (x, y) = problem(model, 4096, 784)
     gradient = jax.jit(jax.grad(lambda p, b, f=loss_fn: f(p, b).mean()))
@@ -96,7 +96,6 @@ def traces():
         model = models.mlp(widths, activation="tanh")
         loss_fn, params, batch = problem(model, 1024, 256)
         gradient = jax.jit(jax.grad(lambda p, b, f=loss_fn: f(p, b).mean()))
-        key = jax.random.key(3)
         exact = curvature.exact_trace(model.apply, CROSS_ENTROPY, params, *batch, key=key, num_probes=64).value
         keys = jax.random.split(key, 32)
         draws = np.array([curvature.trace_by_activations(loss_fn, params, batch, k).value for k in keys])

@@ -99,6 +99,8 @@ def memory():
     unit = 4 * num_seeds * parameters
     for num_steps in (1250, 2500, 5000):
         analysis = jax.jit(study, static_argnums=2).lower(jax.random.key(1), pool, num_steps).compile().memory_analysis()
+        if analysis is None:
+            return
         in_all = (analysis.temp_size_in_bytes + analysis.output_size_in_bytes) / unit
         records, images = 3 * 4 * num_seeds * num_steps / unit, 4 * num_seeds * n * 64 / unit
         print(

@@ -1,7 +1,7 @@
 r"""Bounds on the generalization gap, test minus train, of what a learner returns.
 
-Every function returns a `jaxgen.Bound`: its value, its terms, what it assumes, and whether it is then a theorem. Values are
-never clipped, so a vacuous bound is seen to be one. Arguments are elementwise, and every function works under `jit`, `vmap`
+Bounds return a `jaxgen.Bound`: its value, its terms, what it assumes, and whether it is then a theorem; norms that bounds
+are made of return arrays. Values are never clipped, so a vacuous bound is seen to be one. Arguments are elementwise, and every function works under `jit`, `vmap`
 and `grad`; where a bound vanishes, its gradient is given as zero. Wrong values raise when concrete and give NaN when traced.
 
 They follow the classical template, a gap of $O(\sqrt{\text{complexity} / n})$, on average over samples where others hold with
@@ -12,6 +12,9 @@ Standard errors are not computed here: bounds take arrays, and `jaxgen.seeds.jac
 
 from jaxgen.bounds.information import xu_raginsky as xu_raginsky
 from jaxgen.bounds.information import xu_raginsky_decoupling as xu_raginsky_decoupling
+from jaxgen.bounds.norms import fisher_rao_norm as fisher_rao_norm
+from jaxgen.bounds.norms import path_norm as path_norm
+from jaxgen.bounds.norms import spectral_norms as spectral_norms
 from jaxgen.bounds.optimized import active_fraction as active_fraction
 from jaxgen.bounds.optimized import optimize_sigma as optimize_sigma
 from jaxgen.bounds.optimized import wang_mao_linear as wang_mao_linear
@@ -27,10 +30,13 @@ from jaxgen.bounds.sgd import wang_mao as wang_mao
 __all__ = [
     "active_fraction",
     "compare_sgd_bounds",
+    "fisher_rao_norm",
     "neu",
     "optimize_sigma",
+    "path_norm",
     "sgld",
     "sgld_mutual_information",
+    "spectral_norms",
     "trajectory_term",
     "wang_mao",
     "wang_mao_linear",

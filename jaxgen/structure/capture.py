@@ -84,6 +84,10 @@ class Layers:
     def _cuts(self, leaves: Sequence[Array], wanted: Sequence[Site]) -> dict[int, Array]:
         return cuts(self.analysis, [*leaves, *[None] * (len(self._known) - self.num_leaves)], self._known, wanted)
 
+    def cuts(self, leaves: Sequence[Array]) -> dict[int, Array]:
+        """The value of every cut, by the number of its site."""
+        return self._cuts(leaves, self.sites)
+
     def sites_of(self, leaf: int) -> list[Site]:
         """The sites whose cuts a leaf is part of."""
         return [site for site in self.sites if leaf in site.value.leaves]
