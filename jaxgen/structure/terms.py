@@ -52,9 +52,9 @@ class Product(NamedTuple):
             else:
                 return Blocks(self.blocks()).moments()
         else:
-            crossed = (self.a * a).sum(axis=(2, 3)) * (g * mean_g).sum(axis=(2, 3))
-            squares = jnp.square(self.a).sum(axis=(2, 3)) * jnp.square(g).sum(axis=(2, 3)) + 2 * crossed
-            squares = (squares + jnp.square(a).sum(axis=(2, 3)) * jnp.square(mean_g).sum(axis=(1, 2))).sum(axis=1).mean()
+            (aa, a_mean, means_a), (gg, g_mean, means_g) = _spread(a, mean_a), _spread(g, mean_g)
+            squares = (aa + 2 * a_mean + means_a) * gg + 2 * (aa + a_mean) * g_mean + aa * means_g
+            squares = squares.sum(axis=1).mean()
         mean = self._sum() / count
         shift = mean - jnp.einsum("sti,sto->sio", mean_a, mean_g, precision=EXACT)
         return mean.ravel(), jnp.maximum(squares - jnp.square(shift).sum(), 0)
@@ -79,6 +79,11 @@ class Product(NamedTuple):
             pairs = [jnp.einsum("nsti,msui->nmstu", x, y, precision=EXACT) for x, y in zip(self, other, strict=True)]
             return (pairs[0] * pairs[1]).sum(axis=(2, 3, 4))
         return Blocks(self.blocks()).gram(Blocks(other.blocks()))
+
+
+def _spread(centred: Array, mean: Array) -> tuple[Array, Array, Array]:
+    """|x|^2 and <x, mean> of centred vectors x, and |mean|^2."""
+    return jnp.square(centred).sum(axis=(2, 3)), (centred * mean).sum(axis=(2, 3)), jnp.square(mean).sum(axis=(1, 2))
 
 
 class Rows(NamedTuple):
@@ -119,7 +124,10 @@ class Rows(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Gradients of every example as they are."""
+    """Gradients of every example as they are.
+
+    Shapes are those of a `Product` inside, so that a compiler computes once what a bias and its layer's weights have in common.
+    """
 
     rows: Float[Array, "N P"]
 
@@ -129,12 +137,13 @@ class Blocks(NamedTuple):
 
     def squared_norms(self) -> Float[Array, " N"]:
         """|gradient|^2 of every example."""
-        return jnp.square(self.rows).sum(axis=1)
+        return jnp.square(self.rows[:, None, None]).sum(axis=(2, 3)).sum(axis=1)
 
     def moments(self) -> tuple[Float[Array, " P"], Float[Array, ""]]:
         """Mean gradient, and mean squared distance from it."""
-        mean = self.rows.mean(axis=0)
-        return mean, jnp.square(self.rows - mean).sum(axis=1).mean()
+        g = self.rows[:, None, None]
+        mean = g.mean(axis=0)
+        return mean.ravel(), jnp.square(g - mean).sum(axis=(2, 3)).sum(axis=1).mean()
 
     def gram(self, other: "Blocks") -> Float[Array, "N M"]:
         """Inner products with the gradients of other examples."""
@@ -305,7 +314,7 @@ def _direct(site: Site, cut_shape: tuple[int, ...], count: int) -> Layout:
     def term(_, cotangent):
         axis = _within(site, site.axis)
         summed = [lead + k for k in range(len(site.shape)) if k not in kept and lead + k != axis.axis]
-        blocks = _arranged(cotangent, axis, count, varying, repeated + summed, [lead + k for k in kept]).sum(axis=2)
-        return Blocks(blocks.reshape(count, -1))
+        blocks = _arranged(cotangent, axis, count, varying, repeated + summed, [lead + k for k in kept])
+        return Blocks((blocks if blocks.shape[2] == 1 else blocks.sum(axis=2)).reshape(count, -1))
 
     return Layout(term, lambda v: v)
