@@ -18,19 +18,23 @@ if TYPE_CHECKING:
     from jaxgen import gradients as gradients
     from jaxgen import information as information
     from jaxgen import models as models
+    from jaxgen import optimization as optimization
     from jaxgen import plotting as plotting
     from jaxgen import processes as processes
     from jaxgen import seeds as seeds
+    from jaxgen import structure as structure
     from jaxgen import studies as studies
 
 ROOMS = (
     "seeds",
     "data",
     "models",
+    "structure",
     "information",
     "gradients",
     "curvature",
     "processes",
+    "optimization",
     "bounds",
     "plotting",
     "studies",
@@ -49,9 +53,11 @@ __all__ = [
     "gradients",
     "information",
     "models",
+    "optimization",
     "plotting",
     "processes",
     "seeds",
+    "structure",
     "studies",
 ]
 

@@ -186,6 +186,7 @@ def test_a_terminal_gets_a_progress_bar_and_a_file_none(monkeypatch, capsys):
 
 @pytest.fixture
 def studies(monkeypatch):
+    claims.load()  # claims about studies need the real ones
     made = types.ModuleType("jaxgen.studies")
     made.calls = []
     made.STUDIES = {"sgd-bound": "jaxgen.studies.sgd_bound", "dispersion": "jaxgen.studies.dispersion"}

@@ -2,7 +2,8 @@ r"""Bounds on the generalization gap, test minus train, of what a learner return
 
 Bounds return a `jaxgen.Bound`: its value, its terms, what it assumes, and whether it is then a theorem; norms that bounds
 are made of return arrays. Values are never clipped, so a vacuous bound is seen to be one. Arguments are elementwise, and
-every function works under `jit`, `vmap` and `grad`; where a bound vanishes, its gradient is given as zero. Wrong values raise when concrete and give NaN when traced.
+every function works under `jit`, `vmap` and `grad`; where a bound vanishes, its gradient is given as zero. Wrong values
+raise when concrete and give NaN when traced.
 
 They follow the classical template, a gap of $O(\sqrt{\text{complexity} / n})$, on average over samples where others hold with
 high probability, and with a mutual information for the complexity. A rate of $1/n$ would need realizability (INFO-12).

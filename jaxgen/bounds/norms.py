@@ -149,9 +149,4 @@ def fisher_rao_norm(loss_fn: LossFn, params: PyTree, batch: PyTree) -> Float[Arr
 
 def _layers(apply_fn: ApplyFn, params: PyTree, x: PyTree) -> tuple[PyTree, structure.Layers]:
     params = jax.tree.map(lambda leaf: floating("params", leaf), params)
-    try:
-        return params, structure.Layers(apply_fn, params, jax.tree.map(jnp.asarray, x))
-    except structure.Coupled as error:
-        raise ValueError(f"apply_fn couples examples at {error}: outputs of one depend on the others") from None
-    except structure.Unknown as error:
-        raise ValueError(f"there is no rule for {error}") from None
+    return params, structure.understood(apply_fn, params, x, "apply_fn")

@@ -9,6 +9,14 @@ from jaxgen.gradients.across_seeds import seed_dispersion as seed_dispersion
 from jaxgen.gradients.examples import gram as gram
 from jaxgen.gradients.examples import per_example as per_example
 from jaxgen.gradients.examples import squared_norms as squared_norms
+from jaxgen.gradients.graphs import NodeSensitivities as NodeSensitivities
+from jaxgen.gradients.graphs import dag_forward_all_pairs as dag_forward_all_pairs
+from jaxgen.gradients.graphs import dag_backprop as dag_backprop
+from jaxgen.gradients.graphs import node_sensitivities as node_sensitivities
+from jaxgen.gradients.noise import NoiseCovariance as NoiseCovariance
+from jaxgen.gradients.noise import cosine_similarities as cosine_similarities
+from jaxgen.gradients.noise import noise_covariance as noise_covariance
+from jaxgen.gradients.noise import noise_scale as noise_scale
 from jaxgen.gradients.perturbed import sensitivity as sensitivity
 from jaxgen.gradients.risks import risk as risk
 from jaxgen.gradients.risks import value_and_gradient as value_and_gradient
@@ -17,10 +25,18 @@ from jaxgen.gradients.spread import dispersion as dispersion
 from jaxgen.gradients.spread import neu_variance as neu_variance
 
 __all__ = [
+    "NodeSensitivities",
+    "NoiseCovariance",
     "batch_gradient_variance",
+    "cosine_similarities",
+    "dag_forward_all_pairs",
+    "dag_backprop",
     "dispersion",
     "gram",
     "neu_variance",
+    "node_sensitivities",
+    "noise_covariance",
+    "noise_scale",
     "per_example",
     "risk",
     "seed_deviations",

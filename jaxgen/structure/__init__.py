@@ -10,6 +10,7 @@ from jaxgen.structure.axes import Coupled as Coupled
 from jaxgen.structure.axes import Unknown as Unknown
 from jaxgen.structure.capture import Layers as Layers
 from jaxgen.structure.capture import Pass as Pass
+from jaxgen.structure.capture import understood as understood
 from jaxgen.structure.chains import Layer as Layer
 from jaxgen.structure.chains import Link as Link
 from jaxgen.structure.chains import chain as chain
@@ -46,4 +47,5 @@ __all__ = [
     "factorize",
     "is_positional",
     "layers_of_chain",
+    "understood",
 ]

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxgen._core.checks import leading_axis
-from jaxgen.structure.axes import Axis, Unknown
-from jaxgen.structure.evaluation import cuts, run, zero_perturbations
+from jaxgen.structure.axes import Axis, Coupled, Unknown
+from jaxgen.structure.evaluation import run, values_of_cuts, zero_perturbations
 from jaxgen.structure.graph import trace
 from jaxgen.structure.sites import Alias, Analysis, Site, Value, analyze
 from jaxgen.structure.terms import Blocks, Layout, Product, Term, layout
@@ -73,20 +73,17 @@ class Layers:
         self.sites: list[Site] = self.analysis.all_sites()
         for number, site in enumerate(self.sites):
             site.number = number
-        known = [True] * self.num_leaves + [False] * (len(graph.inputs) - self.num_leaves)
-        self._known = known
-        shapes = jax.eval_shape(lambda leaves: self._cuts(leaves, self.sites), list(leaves))
+        shapes = jax.eval_shape(self.cuts, list(leaves))
         own = [shapes[site.number].shape[len(site.value.levels) :] for site in self.sites]
         self.layouts: list[Layout] = [layout(site, shape, self.count) for site, shape in zip(self.sites, own, strict=True)]
         named = [jax.tree_util.keystr(path, simple=True, separator="/") for path in paths]
         self.leaves = [self._way(i, name, leaf) for i, (name, leaf) in enumerate(zip(named, leaves, strict=True))]
 
-    def _cuts(self, leaves: Sequence[Array], wanted: Sequence[Site]) -> dict[int, Array]:
-        return cuts(self.analysis, [*leaves, *[None] * (len(self._known) - self.num_leaves)], self._known, wanted)
-
-    def cuts(self, leaves: Sequence[Array]) -> dict[int, Array]:
-        """The value of every cut, by the number of its site."""
-        return self._cuts(leaves, self.sites)
+    def cuts(self, leaves: Sequence[Array], sites: Sequence[Site] | None = None) -> dict[int, Array]:
+        """The value of every cut, or of those of some sites, by the number of its site."""
+        missing = len(self.analysis.graph.inputs) - self.num_leaves
+        known = [True] * self.num_leaves + [False] * missing
+        return values_of_cuts(self.analysis, [*leaves, *[None] * missing], known, self.sites if sites is None else sites)
 
     def sites_of(self, leaf: int) -> list[Site]:
         """The sites whose cuts a leaf is part of."""
@@ -137,6 +134,27 @@ class Layers:
         inputs = [*leaves, *(jnp.asarray(leaf) for leaf in jax.tree.leaves(batch))]
         outputs, pull, records = jax.vjp(lambda zeros: run(self.analysis, inputs, zeros), zero_perturbations(self.analysis), has_aux=True)
         return Pass(self, inputs, outputs, records, lambda cotangents: pull(cotangents)[0])
+
+
+def understood(fn: Callable[[PyTree, PyTree], Any], params: PyTree, batch: PyTree, name: str, otherwise: str = "") -> Layers:
+    """The layers of a function that must have them.
+
+    Args:
+        fn: function of parameters and a batch.
+        params: parameters, a pytree of arrays.
+        batch: examples.
+        name: what the caller calls `fn`.
+        otherwise: what to do where there is no rule, for the message.
+
+    Raises:
+        ValueError: if examples influence each other, or that cannot be told.
+    """
+    try:
+        return Layers(fn, params, jax.tree.map(jnp.asarray, batch))
+    except Coupled as error:
+        raise ValueError(f"{name} couples examples at {error}: what it gives for one depends on the others") from None
+    except Unknown as error:
+        raise ValueError(f"the structure of {name} is not understood: no rule for {error}{otherwise and '; ' + otherwise}") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +232,7 @@ class Pass:
             leaves = list(self.leaves)
             for leaf, value in zip(wanted, chosen, strict=True):
                 leaves[leaf] = value
-            found = layers._cuts(leaves, sites)
+            found = layers.cuts(leaves, sites)
             return {number: layers.layouts[number].canonical(value).ravel() for number, value in found.items()}
 
         values, pull = jax.vjp(of_leaves, [self.leaves[leaf] for leaf in wanted])

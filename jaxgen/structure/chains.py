@@ -53,7 +53,11 @@ class Layer:
 
 
 def chain(layers: Layers) -> list[Link] | None:
-    """The dense layers of a net in order, or None if it is not a chain of them."""
+    """The dense layers of a net in order, or None if it is not a chain of them.
+
+    Args:
+        layers: what is known of the net.
+    """
     graph, links = layers.analysis.graph, []
     dots = [site for site in layers.sites if site.kind == "dot"]
     directs = {site.number: site for site in layers.sites if site.kind == "direct"}
@@ -112,7 +116,13 @@ def _slope(fn: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
 
 def layers_of_chain(layers: Layers, links: list[Link], inputs: list[Any]) -> list[Layer]:
-    """The layers at given parameters and examples."""
+    """The layers at given parameters and examples.
+
+    Args:
+        layers: what is known of the net.
+        links: its layers, from `chain`.
+        inputs: leaves of the parameters, then of the examples.
+    """
     graph = layers.analysis.graph
     values: dict[int, Any] = dict(graph.constants) | dict(zip(graph.inputs, inputs, strict=True))
 

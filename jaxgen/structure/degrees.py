@@ -25,6 +25,13 @@ def degrees(graph: Graph, num_leaves: int) -> Degrees:
     """Degree of the results, piece by piece, in every leaf of the parameters: 0, 1, or `HIGHER`.
 
     Where it is at most 1 in a leaf, the Hessian's diagonal block of that leaf is the Gauss-Newton matrix's.
+
+    Args:
+        graph: the traced program, whose first inputs are the leaves.
+        num_leaves: how many those are.
+
+    Returns:
+        The degree in every leaf, by its number.
     """
     found = _degrees(graph, [{leaf: 1} if leaf < num_leaves else {} for leaf in range(len(graph.inputs))])
     return {leaf: max((degree.get(leaf, 0) for degree in found), default=0) for leaf in range(num_leaves)}

@@ -73,7 +73,7 @@ def zero_perturbations(analysis: Analysis) -> dict[int, Array]:
     return zeros(analysis)
 
 
-def cuts(analysis: Analysis, inputs: Sequence[Any], known: Sequence[bool], wanted: Sequence[Site]) -> dict[int, Array]:
+def values_of_cuts(analysis: Analysis, inputs: Sequence[Any], known: Sequence[bool], wanted: Sequence[Site]) -> dict[int, Array]:
     """The value of every wanted cut, from the inputs that are known without examples.
 
     A cut that varies over the iterations of loops around it has a leading axis for each of those.

@@ -97,7 +97,17 @@ def factorize(loss_fn: LossFn, params: PyTree, batch: PyTree, *, method: str = "
 
 
 def is_positional(loss_fn: LossFn, params: PyTree, batch: PyTree) -> bool:
-    """Whether an example by itself may not be what it is in the batch: not known to be independent of its place there."""
+    """Whether an example by itself may not be what it is in the batch: not known to be independent of its place there.
+
+    Args:
+        loss_fn: `loss_fn(params, batch) -> (N,)`.
+        params: parameters.
+        batch: examples.
+
+    Raises:
+        ValueError: as `factorize`.
+        TypeError: as `factorize`.
+    """
     params, batch, layers, _ = _understood(loss_fn, params, batch, "auto")
     return layers is None or layers.analysis.positional
 

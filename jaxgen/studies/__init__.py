@@ -17,6 +17,7 @@ from jaxgen.studies._problem import Setup as Setup
 
 STUDIES = {
     "dispersion": "jaxgen.studies.dispersion",
+    "edge-of-stability": "jaxgen.studies.edge_of_stability",
     "sgd-bound": "jaxgen.studies.sgd_bound",
 }
 """Module of every study, by its name on the command line."""

@@ -1,0 +1,1 @@
+"""Claims of the chapter on stochastic gradient descent as a random process (SDE)."""
