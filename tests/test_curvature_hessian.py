@@ -120,9 +120,18 @@ def test_the_product_is_differentiable_in_the_parameters():
 
 
 @pytest.mark.any_precision
-def test_integers_become_floats():
-    operator = curvature.hessian(lambda w, x: (x @ w) ** 2, np.array([1, 2]), np.array([[1, 0]]))
+def test_vectors_of_integers_become_floats():
+    operator = curvature.hessian(lambda w, x: (x @ w) ** 2, np.array([1.0, 2.0]), np.array([[1, 0]]))
     assert operator.mv(np.array([1, 1])).tolist() == [2.0, 0.0]
+
+
+@pytest.mark.any_precision
+def test_nan_in_parameters_is_refused_or_fills_the_product(params, batch):
+    poisoned = {"a": params["a"], "b": np.array([1.0, np.nan])}
+    with pytest.raises(ValueError, match="params must be finite; found NaN or infinity; at 'b'"):
+        curvature.hessian(_loss, poisoned, batch)
+    product = jax.jit(lambda p: curvature.hessian(_loss, p, batch).mv(params))(poisoned)
+    assert np.isnan(_flat(product)).all()
 
 
 @pytest.mark.any_precision
@@ -136,5 +145,9 @@ def test_bad_input_is_named(params, batch):
         curvature.hessian(lambda p, b: _loss(p, b).sum(), params, batch).mv(params)
     with pytest.raises(ValueError, match="every leaf of batch must have the same leading axis"):
         curvature.hessian(_loss, params, (batch[0], batch[1][:2]))
+    with pytest.raises(ValueError, match="batch must hold at least one example; got 0"):
+        curvature.hessian(_loss, params, (batch[0][:0], batch[1][:0]))
+    with pytest.raises(TypeError, match="params must be of a floating dtype; got dtype int32; at 'b'"):
+        curvature.hessian(_loss, {"a": params["a"], "b": np.arange(2)}, batch)
     with pytest.raises(TypeError, match="params must be real; got dtype complex"):
         curvature.hessian(_loss, {"a": params["a"] * 1j, "b": params["b"]}, batch)

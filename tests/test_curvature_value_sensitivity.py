@@ -102,3 +102,26 @@ def test_bad_input_is_named(key):
         curvature.value_sensitivity(*args, variance=0.1, num_noise=2, chunk_size=0)
     with pytest.raises(ValueError, match=r"loss_fn must return one loss per example, shape \(3,\); got shape \(\)"):
         curvature.value_sensitivity(lambda w, z: jnp.sum(w), *args[1:], variance=0.1, num_noise=2)
+
+
+@pytest.mark.any_precision
+@pytest.mark.parametrize("antithetic", [True, False])
+def test_the_perturbed_risk_is_the_risk_plus_the_sensitivity(key, rtol, antithetic):
+    """The same draws under the same key; a standard error does not see what is constant."""
+    w, z = np.ones(2), np.random.default_rng(1).normal(size=(3, 2))
+    options = {"variance": 0.3, "num_noise": 50, "antithetic": antithetic}
+    risk = jax.jit(lambda: curvature.perturbed_risk(_quadratic, w, z, key, **options))()
+    rise = _value_sensitivity(_quadratic, w, z, key, **options)
+    np.testing.assert_allclose(risk.value, _quadratic(w, z).mean() + rise.value, rtol=10 * rtol)
+    np.testing.assert_allclose(risk.stderr, rise.stderr, rtol=1e3 * rtol)
+
+
+@pytest.mark.any_precision
+def test_a_perturbed_quadratic_has_its_closed_form(key):
+    """L(w) + (variance / 2) tr A with 4000 draws, at 4 standard errors; one draw has no standard error."""
+    z = np.zeros((1, 2))
+    estimate = jax.jit(lambda: curvature.perturbed_risk(_quadratic, np.ones(2), z, key, variance=0.3, num_noise=4000))()
+    assert abs(float(estimate.value) - (2.0 + 0.15 * 3)) < 4 * float(estimate.stderr) < 0.1
+    assert jnp.isnan(curvature.perturbed_risk(_quadratic, np.ones(2), z, key, variance=0.3, num_noise=1).stderr)
+    with pytest.raises(ValueError, match="num_noise must be an integer of at least 1; got 0"):
+        curvature.perturbed_risk(_quadratic, np.ones(2), z, key, variance=0.3, num_noise=0)

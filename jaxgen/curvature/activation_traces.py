@@ -66,12 +66,7 @@ def _per_example(loss_fn, params, batch, key, num_probes):
     params = jax.tree.map(lambda leaf: floating("params", leaf), params)
     batch = jax.tree.map(jnp.asarray, batch)
     require(leading_axis("batch", batch) > 0, "batch must hold at least one example; got 0")
-    try:
-        layers = structure.Layers(loss_fn, params, batch)
-    except structure.Coupled as error:
-        raise ValueError(f"loss_fn couples examples at {error}: one example's loss depends on the others") from None
-    except structure.Unknown as error:
-        raise ValueError(f"trace_by_activations has no rule for {error}; curvature.trace needs none") from None
+    layers = structure.understood(loss_fn, params, batch, "loss_fn", "curvature.trace needs none")
     for leaf in layers.leaves:
         single = leaf.way == "factors" and all(len(group) == 1 for group in leaf.groups)
         require(

@@ -82,12 +82,7 @@ def _exact_trace(apply_fn, loss, params, x, y, key, num_probes, chunk_size):
     x, y = jax.tree.map(jnp.asarray, (x, y))
     count = leading_axis("x and y", (x, y))
     require(count > 0, "x must hold at least one example; got 0")
-    try:
-        layers = structure.Layers(apply_fn, params, x)
-    except structure.Coupled as error:
-        raise ValueError(f"apply_fn couples examples at {error}: outputs of one depend on the others") from None
-    except structure.Unknown as error:
-        raise ValueError(f"exact_trace has no rule for {error}; curvature.trace needs none") from None
+    layers = structure.understood(apply_fn, params, x, "apply_fn", "curvature.trace needs none")
     degrees = structure.degrees(layers.analysis.graph, layers.num_leaves)
     bent = [leaf.path for i, leaf in enumerate(layers.leaves) if degrees[i] > 1]
     chained = structure.chain(layers) if bent else None

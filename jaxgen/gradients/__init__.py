@@ -10,8 +10,8 @@ from jaxgen.gradients.examples import gram as gram
 from jaxgen.gradients.examples import per_example as per_example
 from jaxgen.gradients.examples import squared_norms as squared_norms
 from jaxgen.gradients.graphs import NodeSensitivities as NodeSensitivities
-from jaxgen.gradients.graphs import dag_forward_all_pairs as dag_forward_all_pairs
 from jaxgen.gradients.graphs import dag_backprop as dag_backprop
+from jaxgen.gradients.graphs import dag_forward_all_pairs as dag_forward_all_pairs
 from jaxgen.gradients.graphs import node_sensitivities as node_sensitivities
 from jaxgen.gradients.noise import NoiseCovariance as NoiseCovariance
 from jaxgen.gradients.noise import cosine_similarities as cosine_similarities

@@ -1,10 +1,11 @@
 """Figures of results, by matplotlib, which is imported when the first figure is drawn."""
 
 from jaxgen.plotting.optimization import edge_of_stability as edge_of_stability
+from jaxgen.plotting.spectra import spectral_density as spectral_density
 from jaxgen.plotting.style import COLOURS as COLOURS
 from jaxgen.plotting.style import save as save
 from jaxgen.plotting.style import style as style
 from jaxgen.plotting.training import dispersion as dispersion
 from jaxgen.plotting.training import sgd_bound as sgd_bound
 
-__all__ = ["COLOURS", "dispersion", "edge_of_stability", "save", "sgd_bound", "style"]
+__all__ = ["COLOURS", "dispersion", "edge_of_stability", "save", "sgd_bound", "spectral_density", "style"]

@@ -1,0 +1,175 @@
+"""Products with the Hessian, traces and eigenvalues from them, as multiples of a gradient and of peers, in one run.
+
+A multilayer perceptron 784-512-512-10 with 4096 examples and a convolutional net conv16-conv32-dense with 512 images of
+28 x 28, cross-entropy, float32. `--fraction 0.25` takes a quarter of the examples; `--products` another number than 100;
+`--net mlp` or `--net cnn` one of the two.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("NPROC", "1")
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from jaxgen import curvature, gradients, models
+
+NETS = {"mlp": (4096, (784,)), "cnn": (512, (28, 28, 1))}
+REPEATS, SEEDS = 5, 8
+
+
+def _problem(net: str, fraction: float) -> tuple[Any, Callable, Any, Any]:
+    count, shape = NETS[net]
+    count = int(count * fraction)
+    model = models.mlp((512, 512, 10)) if net == "mlp" else models.cnn((16, 32), 10, convolution="native")
+    key = jax.random.key(0)
+    x, y = jax.random.normal(key, (count, *shape)), jax.random.randint(key, (count,), 0, 10)
+    loss_fn = models.loss_fn(model.apply, optax.losses.softmax_cross_entropy_with_integer_labels)
+    return model, loss_fn, jax.jit(model.init)(key, x[:1]), (x, y)
+
+
+def _seconds(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each run, taken in turns so that all meet the same machine."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        jax.block_until_ready(run())
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def _row(net: str, what: str, ratio: float, aim: str) -> None:
+    print(f"{net:4s} {what:72s} {ratio:6.2f}   {aim}", flush=True)
+
+
+def products(net: str, fraction: float, repeats: int) -> float:
+    """One product against one gradient; returns the product's seconds."""
+    _, loss_fn, params, batch = _problem(net, fraction)
+    vector = optax.tree.random_like(jax.random.key(1), params)
+    gradient = jax.jit(lambda params: gradients.value_and_gradient(loss_fn, params, batch)[1])
+    product = jax.jit(lambda operator, vector: operator.mv(vector))
+    operator = curvature.hessian(loss_fn, params, batch)
+    found = _seconds({"gradient": lambda: gradient(params), "product": lambda: product(operator, vector)}, 2 * repeats)
+    print(f"{net:4s} gradient {1e3 * found['gradient']:.1f} ms, product {1e3 * found['product']:.1f} ms")
+    _row(net, "one Hessian-vector product / one gradient", found["product"] / found["gradient"], "2.1" if net == "mlp" else "2.5")
+    return found["product"]
+
+
+def functionals(net: str, fraction: float, repeats: int, count: int) -> None:
+    """Traces, diagonal and eigenvalues against as many separate products, and against matfree."""
+    _, loss_fn, params, batch = _problem(net, fraction)
+    operator, key = curvature.hessian(loss_fn, params, batch), jax.random.key(1)
+    vector = optax.tree.random_like(key, params)
+    product = jax.jit(lambda operator, vector: operator.mv(vector))
+
+    def separate() -> Any:
+        out = vector
+        for _ in range(count):
+            out = jax.block_until_ready(product(operator, vector))
+        return out
+
+    compiled = {
+        "trace": jax.jit(lambda o: curvature.trace(o, key, num_matvecs=count)),
+        "trace, every leaf's": jax.jit(lambda o: curvature.trace(o, key, num_matvecs=count, per_leaf=True)),
+        "trace by Hutch++": jax.jit(lambda o: curvature.trace(o, key, num_matvecs=count, method="hutchpp")),
+        "trace by XTrace": jax.jit(lambda o: curvature.trace(o, key, num_matvecs=count, method="xtrace")),
+        "diagonal": jax.jit(lambda o: curvature.diagonal(o, key, num_matvecs=count)),
+        "5 eigenvalues": jax.jit(lambda o: curvature.eigenvalues(o, key, k=5, num_matvecs=count)),
+        "matfree's trace": jax.jit(lambda o: _matfree_trace(loss_fn, o, key, count)),
+        "matfree's Lanczos": jax.jit(lambda o: _matfree_lanczos(loss_fn, o, key, count)),
+    }
+    runs = {"separate": separate} | {name: (lambda run=run: run(operator)) for name, run in compiled.items()}
+    found = _seconds(runs, repeats)
+    aims = {"trace": "0.85", "5 eigenvalues": "1.7"}
+    for name in compiled:
+        _row(net, f"{name}, {count} products / {count} separate products", found[name] / found["separate"], aims.get(name, ""))
+    _row(net, "trace / matfree's trace", found["trace"] / found["matfree's trace"], "0.8")
+    _row(net, "5 eigenvalues / matfree's Lanczos", found["5 eigenvalues"] / found["matfree's Lanczos"], "")
+
+
+def _matfree_product(loss_fn: Callable, operator: curvature.Hessian) -> Callable:
+    def product(vector: Any) -> Any:
+        return jax.jvp(jax.grad(lambda params: loss_fn(params, operator.batch).mean()), (operator.params,), (vector,))[1]
+
+    return product
+
+
+def _matfree_trace(loss_fn: Callable, operator: curvature.Hessian, key: jax.Array, count: int) -> Any:
+    """matfree's estimator on ten probes at once, as often as it takes; all of them at once do not fit in memory."""
+    from matfree import stochtrace
+
+    width = min(count, 10)
+    sampler = stochtrace.sampler_signs(operator.params, num=width)
+    estimate = stochtrace.estimator_monte_carlo_mean_and_sem(stochtrace.monte_carlo_trace(), sampler)
+    return jax.lax.map(lambda k: estimate(_matfree_product(loss_fn, operator), k), jax.random.split(key, count // width))
+
+
+def _matfree_lanczos(loss_fn: Callable, operator: curvature.Hessian, key: jax.Array, count: int) -> Any:
+    from matfree import decomp, eig
+
+    flat, unravel = ravel_pytree(operator.params)
+    product = _matfree_product(loss_fn, operator)
+    start = jax.random.normal(key, flat.shape)
+    return eig.eigh_partial(decomp.tridiag_sym(count))(lambda v: ravel_pytree(product(unravel(v)))[0], start)
+
+
+def seeds(net: str, fraction: float, repeats: int) -> None:
+    """Eight nets in one program against one."""
+    model, loss_fn, params, batch = _problem(net, fraction)
+    keys = jax.random.split(jax.random.key(1), SEEDS)
+    many = jax.jit(jax.vmap(lambda key: model.init(key, batch[0][:1])))(keys)
+    functions = {
+        "product": lambda params, key: curvature.hessian(loss_fn, params, batch).mv(jax.tree.map(jnp.cos, params)),
+        "trace, 10 products": lambda params, key: curvature.trace(curvature.hessian(loss_fn, params, batch), key, num_matvecs=10),
+        "2 eigenvalues, 10 products": lambda params, key: curvature.eigenvalues(curvature.hessian(loss_fn, params, batch), key, k=2, num_matvecs=10)[
+            :2
+        ],
+    }
+    for name, function in functions.items():
+        one, mapped = jax.jit(function), jax.jit(jax.vmap(function))
+        found = _seconds({"one": lambda one=one: one(params, keys[0]), "mapped": lambda mapped=mapped: mapped(many, keys)}, repeats)
+        _row(net, f"{name}, vmapped over {SEEDS} seeds / one seed", found["mapped"] / found["one"], "8")
+
+
+def accuracy(fraction: float, count: int) -> None:
+    """The five largest eigenvalues against those of twice as many steps."""
+    _, loss_fn, params, batch = _problem("mlp", fraction)
+    operator = curvature.hessian(loss_fn, params, batch)
+    few, more = (jax.jit(lambda o, m=m: curvature.eigenvalues(o, jax.random.key(m), k=5, num_matvecs=m).values)(operator) for m in (count, 2 * count))
+    print(
+        f"mlp  largest relative change of the 5 largest eigenvalues from {count} to {2 * count} steps: {float(jnp.abs(few / more - 1).max()):.1e}   aim 1e-5"
+    )
+
+
+def main() -> None:
+    """Prints every ratio with its aim."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--net", choices=sorted(NETS), default=None)
+    parser.add_argument("--fraction", type=float, default=1.0)
+    parser.add_argument("--products", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    arguments = parser.parse_args()
+    print(
+        f"{len(jax.devices())} x {jax.devices()[0].device_kind}, JAX {jax.__version__}, load {os.getloadavg()[0]:.1f}; medians of {arguments.repeats}"
+    )
+    for net in sorted(NETS) if arguments.net is None else [arguments.net]:
+        products(net, arguments.fraction, arguments.repeats)
+        functionals(net, arguments.fraction, arguments.repeats, arguments.products)
+        seeds(net, arguments.fraction, arguments.repeats)
+    if arguments.net != "cnn":
+        accuracy(arguments.fraction, arguments.products)
+    print(f"load at the end {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
