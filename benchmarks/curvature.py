@@ -6,10 +6,13 @@ A multilayer perceptron 784-512-512-10 with 4096 examples and a convolutional ne
 """
 
 import argparse
+import json
 import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("NPROC", "1")
@@ -22,7 +25,8 @@ from jax.flatten_util import ravel_pytree
 from jaxgen import curvature, gradients, models
 
 NETS = {"mlp": (4096, (784,)), "cnn": (512, (28, 28, 1))}
-REPEATS, SEEDS = 5, 8
+REPEATS, SEEDS = 3, 8
+FOUND: dict[str, Any] = {}
 
 
 def _problem(net: str, fraction: float) -> tuple[Any, Callable, Any, Any]:
@@ -48,7 +52,8 @@ def _seconds(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, floa
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def _row(net: str, what: str, ratio: float, aim: str) -> None:
+def _row(net: str, what: str, ratio: float, aim: str = "") -> None:
+    FOUND.setdefault(net, {})[what] = round(ratio, 3)
     print(f"{net:4s} {what:72s} {ratio:6.2f}   {aim}", flush=True)
 
 
@@ -66,35 +71,41 @@ def products(net: str, fraction: float, repeats: int) -> float:
 
 
 def functionals(net: str, fraction: float, repeats: int, count: int) -> None:
-    """Traces, diagonal and eigenvalues against as many separate products, and against matfree."""
+    """Traces, diagonal and eigenvalues against as many separate products, and for the first net against matfree."""
     _, loss_fn, params, batch = _problem(net, fraction)
-    operator, key = curvature.hessian(loss_fn, params, batch), jax.random.key(1)
+    operator, key, fewer = curvature.hessian(loss_fn, params, batch), jax.random.key(1), max(count // 5, 6)
     vector = optax.tree.random_like(key, params)
     product = jax.jit(lambda operator, vector: operator.mv(vector))
 
     def separate() -> Any:
-        out = vector
         for _ in range(count):
             out = jax.block_until_ready(product(operator, vector))
         return out
 
-    compiled = {
-        "trace": jax.jit(lambda o: curvature.trace(o, key, num_matvecs=count)),
-        "trace, every leaf's": jax.jit(lambda o: curvature.trace(o, key, num_matvecs=count, per_leaf=True)),
-        "trace by Hutch++": jax.jit(lambda o: curvature.trace(o, key, num_matvecs=count, method="hutchpp")),
-        "trace by XTrace": jax.jit(lambda o: curvature.trace(o, key, num_matvecs=count, method="xtrace")),
-        "diagonal": jax.jit(lambda o: curvature.diagonal(o, key, num_matvecs=count)),
-        "5 eigenvalues": jax.jit(lambda o: curvature.eigenvalues(o, key, k=5, num_matvecs=count)),
-        "matfree's trace": jax.jit(lambda o: _matfree_trace(loss_fn, o, key, count)),
-        "matfree's Lanczos": jax.jit(lambda o: _matfree_lanczos(loss_fn, o, key, count)),
+    def timed(functions: dict[str, Callable], repeats: int) -> dict[str, float]:
+        compiled = {name: jax.jit(function) for name, function in functions.items()}
+        return _seconds({"separate": separate} | {name: (lambda run=run: run(operator)) for name, run in compiled.items()}, repeats)
+
+    functions = {
+        "trace": lambda o: curvature.trace(o, key, num_matvecs=count),
+        "5 eigenvalues": lambda o: curvature.eigenvalues(o, key, k=5, num_matvecs=count),
     }
-    runs = {"separate": separate} | {name: (lambda run=run: run(operator)) for name, run in compiled.items()}
-    found = _seconds(runs, repeats)
-    aims = {"trace": "0.85", "5 eigenvalues": "1.7"}
-    for name in compiled:
-        _row(net, f"{name}, {count} products / {count} separate products", found[name] / found["separate"], aims.get(name, ""))
-    _row(net, "trace / matfree's trace", found["trace"] / found["matfree's trace"], "0.8")
-    _row(net, "5 eigenvalues / matfree's Lanczos", found["5 eigenvalues"] / found["matfree's Lanczos"], "")
+    found = timed(functions | ({"matfree": lambda o: _matfree_trace(loss_fn, o, key, count)} if net == "mlp" else {}), repeats)
+    _row(net, f"trace, {count} products / as many separate ones", found["trace"] / found["separate"], "0.85")
+    _row(net, f"5 eigenvalues, {count} steps / as many separate products", found["5 eigenvalues"] / found["separate"], "1.7")
+    if net == "mlp":
+        _row(net, f"trace / matfree's, {count} products", found["trace"] / found["matfree"], "0.8")
+        lanczos = timed({"matfree": lambda o: _matfree_lanczos(loss_fn, o, key, count)}, 1)
+        _row(net, f"matfree's Lanczos, {count} steps / as many separate products", lanczos["matfree"] / lanczos["separate"])
+    others = {
+        "trace, every leaf's": lambda o: curvature.trace(o, key, num_matvecs=fewer, per_leaf=True),
+        "trace by Hutch++": lambda o: curvature.trace(o, key, num_matvecs=fewer, method="hutchpp"),
+        "trace by XTrace": lambda o: curvature.trace(o, key, num_matvecs=fewer, method="xtrace"),
+        "diagonal": lambda o: curvature.diagonal(o, key, num_matvecs=fewer),
+    }
+    found = timed(others, repeats)
+    for name in others:
+        _row(net, f"{name}, {fewer} products / as many separate ones", found[name] / found["separate"] * count / fewer)
 
 
 def _matfree_product(loss_fn: Callable, operator: curvature.Hessian) -> Callable:
@@ -141,34 +152,46 @@ def seeds(net: str, fraction: float, repeats: int) -> None:
         _row(net, f"{name}, vmapped over {SEEDS} seeds / one seed", found["mapped"] / found["one"], "8")
 
 
-def accuracy(fraction: float, count: int) -> None:
+def accuracy(fraction: float, count: int) -> float:
     """The five largest eigenvalues against those of twice as many steps."""
     _, loss_fn, params, batch = _problem("mlp", fraction)
     operator = curvature.hessian(loss_fn, params, batch)
-    few, more = (jax.jit(lambda o, m=m: curvature.eigenvalues(o, jax.random.key(m), k=5, num_matvecs=m).values)(operator) for m in (count, 2 * count))
-    print(
-        f"mlp  largest relative change of the 5 largest eigenvalues from {count} to {2 * count} steps: {float(jnp.abs(few / more - 1).max()):.1e}   aim 1e-5"
-    )
+    steps = (count, 2 * count)
+    few, more = (jax.jit(lambda o, m=m: curvature.eigenvalues(o, jax.random.key(m), k=5, num_matvecs=m).values)(operator) for m in steps)
+    change = float(jnp.abs(few / more - 1).max())
+    print(f"mlp  largest relative change of the 5 largest eigenvalues from {count} to {2 * count} steps: {change:.1e}   aim 1e-5")
+    return change
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
 
 
 def main() -> None:
-    """Prints every ratio with its aim."""
+    """Prints every ratio with its aim; a full run is kept as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--net", choices=sorted(NETS), default=None)
     parser.add_argument("--fraction", type=float, default=1.0)
     parser.add_argument("--products", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     arguments = parser.parse_args()
-    print(
-        f"{len(jax.devices())} x {jax.devices()[0].device_kind}, JAX {jax.__version__}, load {os.getloadavg()[0]:.1f}; medians of {arguments.repeats}"
-    )
+    device = jax.devices()[0]
+    print(f"{_processor()}, {os.cpu_count()} cores, {device.device_kind}, JAX {jax.__version__}, load {os.getloadavg()[0]:.1f}; medians")
     for net in sorted(NETS) if arguments.net is None else [arguments.net]:
         products(net, arguments.fraction, arguments.repeats)
         functionals(net, arguments.fraction, arguments.repeats, arguments.products)
         seeds(net, arguments.fraction, arguments.repeats)
     if arguments.net != "cnn":
-        accuracy(arguments.fraction, arguments.products)
+        FOUND["mlp"]["relative change of 5 eigenvalues with twice the steps"] = accuracy(arguments.fraction, arguments.products)
     print(f"load at the end {os.getloadavg()[0]:.1f}")
+    if (arguments.net, arguments.fraction, arguments.products) == (None, 1.0, 100):
+        machine = {"processor": _processor(), "cores": os.cpu_count(), "device": device.platform, "jax": jax.__version__, "load": os.getloadavg()[0]}
+        path = Path(__file__).parent / "results" / f"curvature-{device.platform}.json"
+        path.write_text(json.dumps({"machine": machine} | FOUND, indent=1) + "\n")
 
 
 if __name__ == "__main__":
