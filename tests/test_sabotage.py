@@ -39,8 +39,8 @@ SABOTAGES = {
     ),
     "the fixed centre of the dispersion becomes the moving population gradient": Sabotage(
         "gradients/across_seeds.py",
-        "_squared_distances(gradients, of_others)",
-        "_squared_distances(gradients, population)",
+        "_squared_distances(matrix, of_others)",
+        "_squared_distances(matrix, population)",
         ("INFO-22.unbiased",),
         "test_gradients_across_seeds.py",
     ),
@@ -60,8 +60,8 @@ SABOTAGES = {
     ),
     "1/(K-1) becomes 1/K": Sabotage(
         "gradients/across_seeds.py",
-        "seed_deviations(gradients).sum() / (count - 1)",
-        "seed_deviations(gradients).sum() / count",
+        "_squared_distances(matrix, matrix.mean(axis=0)).sum() / (count - 1)",
+        "_squared_distances(matrix, matrix.mean(axis=0)).sum() / count",
         ("INFO-22.unbiased",),
         "test_gradients_across_seeds.py",
     ),
