@@ -111,10 +111,14 @@ def _wait_for(condition, seconds=60):
         time.sleep(0.05)
 
 
+# Background jobs of a shell without a terminal ignore interrupts, and so does what they start.
+INTERRUPTIBLE = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from jaxgen.cli import main; sys.exit(main())"
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupt_or_a_kill_keeps_what_is_done_and_leaves_no_process(module, tmp_path, how):
     name, report, pid_file = module(HANGING), tmp_path / "run.json", tmp_path / "pid"
-    command = [sys.executable, "-m", "jaxgen", "verify", "--module", name, "--workers", "1", "--json", str(report)]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "verify", "--module", name, "--workers", "1", "--json", str(report)]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         _wait_for(lambda: report.exists() and pid_file.exists() and pid_file.read_text())
