@@ -17,6 +17,7 @@ def _with_spectrum(values):
     return lx.MatrixLinearOperator(jnp.asarray((basis * np.asarray(values)) @ basis.T), lx.symmetric_tag)
 
 
+@pytest.mark.float64
 def test_moments_below_twice_the_steps_are_exact_for_a_diagonal_operator(key, rtol):
     """For signs v and diagonal A, v^T A^p v / P is the mean of the p-th powers whatever v is."""
     values = np.cos(np.arange(40.0))
@@ -26,6 +27,7 @@ def test_moments_below_twice_the_steps_are_exact_for_a_diagonal_operator(key, rt
         np.testing.assert_allclose(jnp.sum(found.weights * found.nodes**power, axis=1), np.mean(values**power), atol=50 * rtol)
 
 
+@pytest.mark.any_precision
 def test_with_every_step_the_nodes_are_the_eigenvalues(key, rtol):
     values = np.array([-2.0, -1.0, 0.0, 0.5, 1.0, 4.0])
     found = _density(_with_spectrum(values), key, num_matvecs=6)

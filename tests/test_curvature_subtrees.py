@@ -16,7 +16,7 @@ TREE = {"layer_0": {"bias": 1.0, "kernel": 2.0}, "layer_00": {"kernel": 3.0}, "h
 def problem(key):
     model = models.mlp((3, 2), activation="tanh")
     x = jax.random.normal(key, (5, 4))
-    params = model.init(key, x)
+    params = jax.jit(model.init)(key, x)
     return model, jax.tree.map(lambda leaf: leaf + 0.1, params), x, jnp.arange(5) % 2
 
 
@@ -80,9 +80,10 @@ def test_only_floating_finite_parameters_are_differentiable():
     assert jnp.isnan(poisoned).all()
 
 
-@pytest.mark.parametrize("subtree", ["Dense_1/kernel", lambda path: "0" in path], ids=["leaf", "layer"])
-def test_operators_on_a_part_are_blocks_of_the_whole(problem, rtol, subtree):
+@pytest.mark.float64
+def test_operators_on_a_part_are_blocks_of_the_whole(problem, rtol):
     model, params, x, y = problem
+    subtree = "Dense_0/bias", "Dense_1"
     loss_fn = models.loss_fn(model.apply, "cross_entropy")
     selected, _ = split(params, subtree)
     numbered, _ = split(jax.tree.unflatten(jax.tree.structure(params), _numbers(params)), subtree)

@@ -67,12 +67,11 @@ def test_a_diagonal_operator_has_an_exact_trace(key, rtol):
 
 @pytest.mark.any_precision
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("decay", [1.0, 0.5])
-def test_every_method_is_unbiased_and_knows_its_error(key, method, decay):
+def test_every_method_is_unbiased_and_knows_its_error(key, method):
     """600 keys: the mean error within 4 of its standard errors. Squared standard errors have the errors' variance for mean: exactly so
     for the first two (their ratio to 4 times sqrt(2 kurtosis / 600), 40 %); for XTrace, whose estimates share a sketch, to a factor 2.
     """
-    values = 3 * decay ** np.arange(12) * np.where(np.arange(12) % 3 == 2, -1, 1)
+    values = 3 * 0.7 ** np.arange(12) * np.where(np.arange(12) % 3 == 2, -1, 1)
     operator = _with_spectrum(values)
     estimates = jax.jit(jax.vmap(lambda k: curvature.trace(operator, k, num_matvecs=9, method=method)))(jax.random.split(key, 600))
     errors = np.asarray(estimates.value) - values.sum()
@@ -92,6 +91,7 @@ def test_sketches_win_where_few_eigenvalues_make_the_trace(key):
     assert float(found["xtrace"].stderr) < 0.2 * float(found["hutchpp"].stderr) < 0.01 * float(found["hutchinson"].stderr)
 
 
+@pytest.mark.float64
 def test_xtrace_gives_matfrees_estimates(key, rtol):
     operator = _with_spectrum(0.9 ** np.arange(30.0))
     matrix = operator.as_matrix()
@@ -99,10 +99,11 @@ def test_xtrace_gives_matfrees_estimates(key, rtol):
     expected = stochtrace.leave_one_out_xtrace()(lambda v: matrix @ v, probes)
     found = _trace(operator, key, num_matvecs=16, method="xtrace")
     np.testing.assert_allclose(found.value, expected.mean(), rtol=50 * rtol)
-    np.testing.assert_allclose(found.stderr, expected.std(ddof=1) / np.sqrt(8), rtol=1e-3 if rtol > 1e-6 else 1e-9)
+    np.testing.assert_allclose(found.stderr, expected.std(ddof=1) / np.sqrt(8), rtol=1e-9)
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e6])
+@pytest.mark.any_precision
+@pytest.mark.parametrize("scale", [1e-12, 1e6])
 @pytest.mark.parametrize("method", ["hutchpp", "xtrace"])
 def test_low_rank_is_exact_at_any_scale(key, method, scale, rtol):
     operator = _with_spectrum(scale * np.array([3.0, 2.0, -1.0] + [0.0] * 47))
@@ -139,13 +140,12 @@ def test_traces_of_leaves_are_those_of_blocks(key, hessian):
 def test_chunks_change_nothing(key, symmetric, rtol, method):
     operator = lx.MatrixLinearOperator(symmetric)
     expected = _trace(operator, key, num_matvecs=5, method=method)
-    for chunk_size in (2, 7):
-        found = _trace(operator, key, num_matvecs=5, chunk_size=chunk_size, method=method)
-        np.testing.assert_allclose(found, expected, rtol=100 * rtol, atol=100 * rtol)
+    found = _trace(operator, key, num_matvecs=5, chunk_size=2, method=method)
+    np.testing.assert_allclose(found, expected, rtol=100 * rtol, atol=100 * rtol)
 
 
 @pytest.mark.any_precision
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["hutchinson", "xtrace"])
 def test_vmap_and_jit_change_nothing(key, rtol, method):
     rng = np.random.default_rng(1)
     several, x = {"a": rng.normal(size=(2, 3, 2)), "b": np.ones(2)}, rng.normal(size=(5, 3))
@@ -176,12 +176,12 @@ def test_one_probe_has_no_standard_error(key, symmetric):
 
 
 @pytest.mark.any_precision
-@pytest.mark.parametrize("method", METHODS)
-def test_nan_is_reported(key, symmetric, method):
+def test_nan_is_reported(key, symmetric):
     broken = lx.MatrixLinearOperator(symmetric.at[0, 0].set(jnp.nan))
     with pytest.raises(ValueError, match="a product of the operator is not finite"):
-        curvature.trace(broken, key, num_matvecs=3, method=method)
-    assert jnp.isnan(_trace(broken, key, num_matvecs=3, method=method).value)
+        curvature.trace(broken, key, num_matvecs=3)
+    for method in METHODS:
+        assert jnp.isnan(_trace(broken, key, num_matvecs=5, method=method).value)
 
 
 @pytest.mark.any_precision

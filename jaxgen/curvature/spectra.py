@@ -80,19 +80,21 @@ def spectral_density(
     num_matvecs, num_points = positive_integer("num_matvecs", num_matvecs), positive_integer("num_points", num_points)
     require(num_matvecs % num_probes == 0, f"num_matvecs must be a multiple of num_probes, {num_probes}; got {num_matvecs}")
     depth = lanczos_steps("num_matvecs / num_probes", num_matvecs // num_probes, coordinates(square_domain(operator)).size)
+    if width is not None:
+        width = floating("width", width)
+        width = checked(width, (width > 0, f"width must be positive; got {width}"))
+    if grid is not None:
+        grid = floating("grid", grid)
+        require(grid.ndim == 1, f"grid must be a vector; got shape {grid.shape}")
     nodes, weights, difference = _quadrature(operator, key, num_probes, depth)
     nodes = symmetric(finite(nodes), difference)
-    width = _default_width(nodes) if width is None else floating("width", width).astype(nodes.dtype)
-    width = checked(width, (~(width <= 0), f"width must be positive; got {width}"))
-    if grid is None:
-        grid = jnp.linspace(nodes.min() - 4 * width, nodes.max() + 4 * width, num_points)
-    grid = floating("grid", grid).astype(nodes.dtype)
-    require(grid.ndim == 1, f"grid must be a vector; got shape {grid.shape}")
+    width = _default_width(nodes) if width is None else width.astype(nodes.dtype)
+    places = jnp.linspace(nodes.min() - 4 * width, nodes.max() + 4 * width, num_points) if grid is None else grid.astype(nodes.dtype)
 
     def density_at(place: Array) -> Array:
         return jnp.sum(weights * jax.scipy.stats.norm.pdf(place, nodes, width)) / num_probes
 
-    return SpectralDensity(grid, jax.lax.map(density_at, grid, batch_size=128), nodes, weights)
+    return SpectralDensity(places, jax.lax.map(density_at, places, batch_size=128), nodes, weights)
 
 
 def _default_width(nodes: Float[Array, "K m"]) -> Float[Array, ""]:
