@@ -78,6 +78,7 @@ def execute(notebook: Any, *, cwd: Path, limit: float) -> tuple[Any, list[str]]:
         km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=own_kernel_only),
         timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
         record_timing=False,
+        coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(cwd)}},
     )
