@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from jaxgen import structure
 from jaxgen._core.checks import floating, leading_axis, positive_integer, require
+from jaxgen._core.rademacher import rademacher
 from jaxgen._core.results import Estimate
 from jaxgen.curvature.operators import LossFn
 
@@ -38,7 +39,8 @@ def trace_by_activations(
             or as `hessian`.
         TypeError: if a leaf of `params` is not real.
 
-    Source: spec INFO-28. Cost, a layer: up to three forward passes from there on. For ReLU nets `exact_trace` is exact.
+    Source: spec INFO-28. Cost: a gradient's passes without those of the weights, and for every layer one forward pass
+    from there on. For ReLU nets `exact_trace` is exact.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -80,14 +82,14 @@ def _per_example(loss_fn, params, batch, key, num_probes):
     leaves = jax.tree.leaves(params)
     evaluation = layers.forward(params, batch)
     shared = _biases_of_layers(layers)
+    probed = [site for site in layers.sites if site.number not in shared]
+    along = structure.second_derivatives(layers, params, batch, probed)
 
     def draw(key):
         found = [jnp.zeros(layers.count, jnp.result_type(*leaves))] * layers.num_leaves
-        for site in layers.sites:
-            if site.number in shared:
-                continue
+        for site in probed:
             direction, size = _direction(evaluation, site, jax.random.fold_in(key, site.number))
-            second = evaluation.second_derivative({site.number: direction})
+            second = along(site, direction)
             (leaf,) = site.value.leaves
             found[leaf] = found[leaf] + size * second
             for bias in (number for number, layer in shared.items() if layer == site.number):
@@ -118,16 +120,16 @@ def _direction(evaluation: structure.Pass, site: structure.Site, key: Array) -> 
     at_zero = term(jnp.zeros(like.shape, like.dtype))
     if not isinstance(at_zero, structure.Product):
         blocks = jax.eval_shape(lambda g: term(g).blocks(), like)
-        return _raw(lambda g: term(g).blocks(), like, jax.random.rademacher(g_key, blocks.shape, like.dtype)), 1.0
+        return _raw(lambda g: term(g).blocks(), like, rademacher(g_key, blocks.shape, like.dtype)), 1.0
     a = at_zero.a
     count, copies, summed, into = a.shape
-    signs = jax.random.rademacher(g_key, (count, copies, 1, at_zero.g.shape[3]), like.dtype)
+    signs = rademacher(g_key, (count, copies, 1, at_zero.g.shape[3]), like.dtype)
     if summed == copies == 1:
         rows, size = jnp.ones((), a.dtype), jnp.square(a).sum(axis=(1, 2, 3))
     elif summed == 1:
         rows, size = jnp.linalg.norm(a, axis=3, keepdims=True), 1.0
     else:
-        rows, size = (a * jax.random.rademacher(a_key, (count, copies, 1, into), a.dtype)).sum(axis=3, keepdims=True), 1.0
+        rows, size = (a * rademacher(a_key, (count, copies, 1, into), a.dtype)).sum(axis=3, keepdims=True), 1.0
 
     def cotangent(g):
         found = term(g)

@@ -9,12 +9,14 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from jaxgen import structure
 from jaxgen._core.checks import floating, leading_axis, positive_integer, require
+from jaxgen._core.rademacher import rademacher
 from jaxgen._core.results import Estimate
 
 ApplyFn = Callable[[PyTree, PyTree], Array]
 Loss = Callable[[Array, PyTree], Array]
-CHUNK = 512
-"""Examples taken at a time by default: what a processor's cache holds of a layer and its columns."""
+COLUMNS, PIECES, CHUNK = 16, 128, 1024
+"""Columns of the Hessian of the loss taken at a time, examples with each, and examples of a chain of dense layers: what a
+processor's cache holds of them in a layer."""
 
 
 def exact_trace(
@@ -27,7 +29,7 @@ def exact_trace(
     key: Key[Array, ""] | None = None,
     num_probes: int = 2,
     per_leaf: bool = False,
-    chunk_size: int = CHUNK,
+    chunk_size: int | None = None,
 ) -> PyTree[Estimate]:
     """Trace of the Hessian of the empirical risk, tr grad^2 (1/N) sum_i loss(f(w, x_i), y_i), with no probes where none are needed.
 
@@ -50,7 +52,7 @@ def exact_trace(
         key: key of the probes; needed where three or more smooth layers follow each other, and only there.
         num_probes: draws of the probes, at least 2.
         per_leaf: also separates the trace by leaf: a pytree of estimates like `params`.
-        chunk_size: examples taken at a time.
+        chunk_size: examples taken at a time; by default what a processor's cache holds of common nets.
 
     Returns:
         The trace; standard error 0 where it is exact (to rounding), otherwise from the probes.
@@ -71,7 +73,14 @@ def exact_trace(
         4.5
     """
     found = _exact_trace(
-        apply_fn, loss, params, x, y, key, positive_integer("num_probes", num_probes, at_least=2), positive_integer("chunk_size", chunk_size)
+        apply_fn,
+        loss,
+        params,
+        x,
+        y,
+        key,
+        positive_integer("num_probes", num_probes, at_least=2),
+        None if chunk_size is None else positive_integer("chunk_size", chunk_size),
     )
     return found[0] if per_leaf else found[1]
 
@@ -102,6 +111,8 @@ def _exact_trace(apply_fn, loss, params, x, y, key, num_probes, chunk_size):
             return _piecewise_affine(own, loss, params, x, y)
         return _smooth_chain(own, links, loss, params, x, y, key if far else None, num_probes)
 
+    if chunk_size is None:
+        chunk_size = CHUNK if bent else PIECES
     values, variances, variance = _over_chunks(part, (x, y), key, count if layers.analysis.positional else chunk_size)
     found = [Estimate(value / count, jnp.sqrt(of_leaf) / count) for value, of_leaf in zip(values, variances, strict=True)]
     total = Estimate(jnp.sum(jnp.stack(values)) / count, jnp.sqrt(variance) / count)
@@ -153,10 +164,7 @@ def _smooth_chain(layers, links, loss, params, x, y, key, num_probes):
             at.append(layer.slope * (at[-1] @ following.weights.T))
         return at[::-1]
 
-    def one(column, sign):
-        return [sign * jnp.square(own).sum(axis=1) for own in back(column)]
-
-    traces = _over_columns(one, columns, signs)
+    traces = _squares(found, columns, signs)
     gradient = back(jax.grad(lambda outputs: loss(outputs, y).sum())(outputs))
     seconds = [layer.bend * (own @ following.weights.T) for layer, following, own in zip(found[:-1], found[1:], gradient[1:], strict=True)]
     for i, second in enumerate(seconds):
@@ -178,6 +186,30 @@ def _smooth_chain(layers, links, loss, params, x, y, key, num_probes):
     return values, variances, draws.var(axis=0, ddof=1).sum() / num_probes
 
 
+def _squares(found, columns, signs):
+    """Sum over columns of s_c |J_z^T v_c|^2 for every example and layer; a last column of zeros costs nothing."""
+
+    def of_example(columns, signs, slopes):
+        at = columns.reshape(len(columns), -1) * slopes[-1]
+        squares = [(signs[:, None] * jnp.square(at)).sum()]
+        for layer, slope in zip(found[:0:-1], slopes[-2::-1], strict=True):
+            at = (at @ layer.weights.T) * slope
+            squares.append((signs[:, None] * jnp.square(at)).sum())
+        return squares[::-1]
+
+    slopes = [layer.slope for layer in found]
+
+    def of_columns(columns, signs):
+        by_example = columns.swapaxes(0, 1), signs.T, slopes
+        return jax.lax.map(lambda example: of_example(*example), by_example, batch_size=PIECES)
+
+    def nothing(*_):
+        return [jnp.zeros_like(slope[:, 0]) for slope in slopes]
+
+    last = jax.lax.cond(jnp.any(signs[-1] != 0), of_columns, nothing, columns[-1:], signs[-1:])
+    return last if len(columns) == 1 else jax.tree.map(jnp.add, of_columns(columns[:-1], signs[:-1]), last)
+
+
 def _far_layers(found, seconds, key):
     """One draw, for every layer, of what the curvature of layers after the next one adds."""
     size, weighted = 0.0, 0.0
@@ -189,29 +221,31 @@ def _far_layers(found, seconds, key):
             draws[i - 1] = (before[0] * before[1]).sum(axis=1)
         else:
             through = [0.0, 0.0]
-        signs = jax.random.rademacher(jax.random.fold_in(key, i), seconds[i].shape, seconds[i].dtype)
+        signs = rademacher(jax.random.fold_in(key, i), seconds[i].shape, seconds[i].dtype)
         root = jnp.sqrt(jnp.abs(seconds[i])) * signs
         size, weighted = through[0] + root, through[1] + jnp.sign(seconds[i]) * root
     return draws
 
 
 def _over_columns(fn, columns, signs):
-    """Sum of `fn(column, sign)`; columns that are zero for all examples, as one is for softmax, cost nothing."""
-    like = jax.eval_shape(fn, columns[0], signs[0])
+    """Sum of `fn(column, sign)`, several at a time; the last, which is zero for every example of softmax, costs nothing then."""
 
-    def add(total, pair):
-        found = jax.lax.cond(jnp.any(pair[1] != 0), fn, lambda *_: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like), *pair)
-        return jax.tree.map(jnp.add, total, found), None
+    def all_but_last():
+        found = jax.lax.map(lambda pair: fn(*pair), (columns[:-1], signs[:-1]), batch_size=COLUMNS)
+        return jax.tree.map(lambda leaf: leaf.sum(axis=0), found)
 
-    start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
-    return jax.lax.scan(add, start, (columns, signs))[0]
+    def zeros(*_):
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, columns[-1], signs[-1]))
+
+    last = jax.lax.cond(jnp.any(signs[-1] != 0), fn, zeros, columns[-1], signs[-1])
+    return last if len(columns) == 1 else jax.tree.map(jnp.add, all_but_last(), last)
 
 
 def output_factor(loss: Loss, outputs: Array, y: PyTree) -> tuple[Float[Array, "C N ..."], Float[Array, "C N"]]:
     """Columns v_c and signs s_c with sum_c s_c v_c v_c^T the Hessian of every example's loss in its outputs.
 
-    By elimination without exchanges, stable for the semidefinite Hessians of convex losses; where its remainder is not
-    small, by eigenvectors.
+    By elimination without exchanges, stable for the semidefinite Hessians of convex losses; where the columns grow or one
+    that is left out is not small, by eigenvectors.
     """
     flat = outputs.reshape(len(outputs), -1)
     size = flat.shape[1]
@@ -221,22 +255,26 @@ def output_factor(loss: Loss, outputs: Array, y: PyTree) -> tuple[Float[Array, "
         require(jnp.shape(losses) == (1,), f"loss must return one value per example, shape (1,) for one; got shape {jnp.shape(losses)}")
         return losses[0]
 
-    hessians = jax.vmap(jax.hessian(one))(flat, y)
+    hessians = jax.vmap(jax.hessian(one), out_axes=-1)(flat, y)
     rounding = size**2 * jnp.finfo(flat.dtype).eps
-    remaining, columns, signs = hessians, [], []
-    for c in range(size):
-        pivot = remaining[:, c, c]
-        none = jnp.abs(pivot) <= rounding * jnp.abs(hessians[:, c, c])
-        column = remaining[:, :, c] * jnp.where(none, 0, jax.lax.rsqrt(jnp.where(none, 1, jnp.abs(pivot))))[:, None]
-        signs.append(jnp.where(none, 0, jnp.sign(pivot)))
-        columns.append(column)
-        remaining = remaining - signs[-1][:, None, None] * column[:, :, None] * column[:, None, :]
-    largest = jnp.max(jnp.abs(hessians), axis=(1, 2))
-    stable = jnp.all(jnp.max(jnp.abs(remaining), axis=(1, 2)) <= size * rounding * largest)
+
+    def eliminate(c, found):
+        columns, signs, dropped = found
+        column = hessians[c] - jnp.sum(columns * (signs * columns[:, c])[:, None], axis=0)
+        none = jnp.abs(column[c]) <= rounding * jnp.abs(hessians[c, c])
+        dropped = jnp.maximum(dropped, jnp.where(none, jnp.abs(column).max(axis=0), 0))
+        column = column * jnp.where(none, 0, jax.lax.rsqrt(jnp.where(none, 1, jnp.abs(column[c]))))
+        return columns.at[c].set(column), signs.at[c].set(jnp.where(none, 0, jnp.sign(column[c]))), dropped
+
+    start = jnp.zeros_like(hessians), jnp.zeros_like(hessians[0]), jnp.zeros_like(hessians[0, 0])
+    columns, signs, dropped = jax.lax.fori_loop(0, size, eliminate, start)
+    largest = jnp.max(jnp.abs(hessians), axis=(0, 1))
+    grown = jnp.square(columns).sum(axis=0).max(axis=0)
+    stable = jnp.all((dropped <= size * rounding * largest) & (grown <= size * largest))
 
     def by_eigenvectors():
-        values, vectors = jnp.linalg.eigh(hessians)
+        values, vectors = jnp.linalg.eigh(jnp.moveaxis(hessians, -1, 0))
         return (vectors * jnp.sqrt(jnp.abs(values))[:, None, :]).transpose(2, 0, 1), jnp.sign(values).T
 
-    found, signs = jax.lax.cond(stable, lambda: (jnp.stack(columns), jnp.stack(signs)), by_eigenvectors)
+    found, signs = jax.lax.cond(stable, lambda: (columns.swapaxes(1, 2), signs), by_eigenvectors)
     return found.reshape(size, *outputs.shape), signs

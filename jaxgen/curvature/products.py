@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Key, PyTree
 
 from jaxgen._core.checks import checked, is_traced, require
+from jaxgen._core.rademacher import rademacher
 from jaxgen.curvature.in_turn import in_turn
 from jaxgen.curvature.loops import loop_body
 from jaxgen.curvature.symmetric import CurvatureOperator
@@ -54,7 +55,7 @@ def quadratic_form(operator: lx.AbstractLinearOperator) -> Callable[[PyTree], Ar
 
 def random_signs(key: Key[Array, ""], domain: PyTree[jax.ShapeDtypeStruct]) -> PyTree:
     """Independent signs +-1."""
-    return optax.tree.random_like(key, optax.tree.zeros_like(domain), jax.random.rademacher)
+    return optax.tree.random_like(key, optax.tree.zeros_like(domain), rademacher)
 
 
 def asymmetry(operator: lx.AbstractLinearOperator, key: Key[Array, ""]) -> Array:

@@ -8,6 +8,7 @@ import lineax as lx
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from jaxgen._core.checks import checked, floating, positive_integer, require
+from jaxgen._core.rademacher import rademacher
 from jaxgen.curvature.eigenpairs import lanczos_steps
 from jaxgen.curvature.lanczos import tridiagonalize
 from jaxgen.curvature.products import asymmetry, compiled_once, coordinates, finite, flat_product, square_domain, symmetric
@@ -110,7 +111,7 @@ def _quadrature(operator: lx.AbstractLinearOperator, key: Array, num_probes: int
 
     def one(draw_key: Array) -> tuple[Array, Array]:
         start_key, restart_key = jax.random.split(draw_key)
-        found = tridiagonalize(product, jax.random.rademacher(start_key, flat.shape, flat.dtype), restart_key, depth)
+        found = tridiagonalize(product, rademacher(start_key, flat.shape, flat.dtype), restart_key, depth)
         values, vectors = found.eigenpairs()
         return values, vectors[0] ** 2
 

@@ -22,6 +22,7 @@ from jaxgen.structure.factors import Factors as Factors
 from jaxgen.structure.factors import explain as explain
 from jaxgen.structure.factors import factorize as factorize
 from jaxgen.structure.factors import is_positional as is_positional
+from jaxgen.structure.second_order import second_derivatives as second_derivatives
 from jaxgen.structure.sites import Site as Site
 from jaxgen.structure.terms import Blocks as Blocks
 from jaxgen.structure.terms import Product as Product
@@ -47,5 +48,6 @@ __all__ = [
     "factorize",
     "is_positional",
     "layers_of_chain",
+    "second_derivatives",
     "understood",
 ]

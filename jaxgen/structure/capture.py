@@ -180,19 +180,6 @@ class Pass:
         """Leaves of the parameters."""
         return self.inputs[: self.layers.num_leaves]
 
-    def second_derivative(self, direction: dict[int, Array]) -> Array:
-        """Second derivative of the first result along a perturbation of some sites, for every example."""
-        zeros = zero_perturbations(self.layers.analysis)
-
-        def along(step):
-            return run(self.layers.analysis, self.inputs, zeros | {number: step * d for number, d in direction.items()})[0][0]
-
-        def slope(step):
-            return jax.jvp(along, (step,), (jnp.ones_like(step),))[1]
-
-        step = jnp.zeros((), jnp.result_type(*direction.values()))
-        return jax.jvp(slope, (step,), (jnp.ones_like(step),))[1]
-
     def dtype_of(self, site: Site) -> Any:
         """Dtype of a site's perturbation."""
         return jax.eval_shape(lambda: zero_perturbations(self.layers.analysis))[site.number].dtype

@@ -1,5 +1,6 @@
 """In which parameters a function is affine, piece by piece: where the pieces are, may depend on the parameters."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -35,6 +36,12 @@ def degrees(graph: Graph, num_leaves: int) -> Degrees:
     """
     found = _degrees(graph, [{leaf: 1} if leaf < num_leaves else {} for leaf in range(len(graph.inputs))])
     return {leaf: max((degree.get(leaf, 0) for degree in found), default=0) for leaf in range(num_leaves)}
+
+
+def is_affine(node: Node, moved: Sequence[bool]) -> bool:
+    """Whether an operation is affine, piece by piece, in the operands that move together; `False` where that takes a trial."""
+    degree = HIGHER if node.primitive == "custom_jvp_call" else _of(node, [{0: 1} if moves else {} for moves in moved]).get(0, 0)
+    return degree < HIGHER
 
 
 def _degrees(graph: Graph, inputs: list[Degrees]) -> list[Degrees]:

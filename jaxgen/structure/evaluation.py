@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxgen.structure.graph import Atom, Constant
+from jaxgen.structure.graph import Atom, Constant, Node
 from jaxgen.structure.sites import Analysis, Site
 
 Numbered = dict[int, Any]
@@ -42,7 +42,14 @@ def run(analysis: Analysis, inputs: Sequence[Any], perturbations: Numbered) -> t
     return [read(atom) for atom in analysis.graph.outputs], records
 
 
-def _scan(analysis: Analysis, node, operands: list[Any], perturbations: Numbered) -> tuple[list[Any], Numbered]:
+def evaluate(analysis: Analysis, node: Node, operands: list[Any], perturbations: Numbered | None = None) -> list[Any]:
+    """Results of one operation; for loops, with perturbations of some of the sites inside."""
+    if node not in analysis.loops:
+        return node.evaluate(*operands)
+    return _scan(analysis, node, operands, zero_perturbations(analysis.loops[node].analysis) | (perturbations or {}))[0]
+
+
+def _scan(analysis: Analysis, node: Node, operands: list[Any], perturbations: Numbered) -> tuple[list[Any], Numbered]:
     loop = analysis.loops[node]
     ends = loop.num_consts, loop.num_consts + loop.num_carry
     consts, carry, xs = operands[: ends[0]], operands[ends[0] : ends[1]], operands[ends[1] :]
