@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxgen import gradients as gradients
     from jaxgen import information as information
     from jaxgen import models as models
+    from jaxgen import ntk as ntk
     from jaxgen import optimization as optimization
     from jaxgen import plotting as plotting
     from jaxgen import processes as processes
@@ -35,6 +36,7 @@ ROOMS = (
     "curvature",
     "processes",
     "optimization",
+    "ntk",
     "bounds",
     "plotting",
     "studies",
@@ -53,6 +55,7 @@ __all__ = [
     "gradients",
     "information",
     "models",
+    "ntk",
     "optimization",
     "plotting",
     "processes",

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
 from jaxgen._core.checks import checked, floating, positive_integer, require
+from jaxgen._core.rademacher import rademacher
 from jaxgen._core.results import Estimate
 
 
@@ -23,10 +24,21 @@ def gaussian_like(key: Key[Array, ""], tree: PyTree, std: ArrayLike) -> PyTree:
 
     All of it is one draw: the generator's fixed cost is that of thousands of numbers.
     """
+    return _shaped(jnp.asarray(std) * jax.random.normal(key, (_size(tree),), jnp.result_type(float, *jax.tree.leaves(tree))), tree)
+
+
+def signs_like(key: Key[Array, ""], tree: PyTree) -> PyTree:
+    """Independent signs +-1 with the structure, shapes and dtypes of `tree`."""
+    return _shaped(rademacher(key, (_size(tree),), jnp.result_type(float, *jax.tree.leaves(tree))), tree)
+
+
+def _size(tree: PyTree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _shaped(flat: Array, tree: PyTree) -> PyTree:
     leaves, structure = jax.tree.flatten(tree)
-    ends = list(accumulate(leaf.size for leaf in leaves))
-    noise = std * jax.random.normal(key, (ends[-1] if ends else 0,), jnp.result_type(float, *leaves))
-    parts = jnp.split(noise, ends[:-1])
+    parts = jnp.split(flat, list(accumulate(leaf.size for leaf in leaves))[:-1])
     return jax.tree.unflatten(structure, [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)])
 
 

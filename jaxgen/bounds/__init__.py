@@ -13,6 +13,11 @@ Standard errors are not computed here: bounds take arrays, and `jaxgen.seeds.jac
 
 from jaxgen.bounds.information import xu_raginsky as xu_raginsky
 from jaxgen.bounds.information import xu_raginsky_decoupling as xu_raginsky_decoupling
+from jaxgen.bounds.kernel import kernel_bound as kernel_bound
+from jaxgen.bounds.kernel import kernel_complexity as kernel_complexity
+from jaxgen.bounds.kernel import kernel_rademacher as kernel_rademacher
+from jaxgen.bounds.kernel import teacher_complexity as teacher_complexity
+from jaxgen.bounds.kernel import teacher_labels as teacher_labels
 from jaxgen.bounds.norms import fisher_rao_norm as fisher_rao_norm
 from jaxgen.bounds.norms import path_norm as path_norm
 from jaxgen.bounds.norms import spectral_norms as spectral_norms
@@ -32,12 +37,17 @@ __all__ = [
     "active_fraction",
     "compare_sgd_bounds",
     "fisher_rao_norm",
+    "kernel_bound",
+    "kernel_complexity",
+    "kernel_rademacher",
     "neu",
     "optimize_sigma",
     "path_norm",
     "sgld",
     "sgld_mutual_information",
     "spectral_norms",
+    "teacher_complexity",
+    "teacher_labels",
     "trajectory_term",
     "wang_mao",
     "wang_mao_linear",

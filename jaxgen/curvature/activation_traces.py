@@ -81,7 +81,7 @@ def _per_example(loss_fn, params, batch, key, num_probes):
         require(not repeated, f"{names} is used again at every step of a loop: its part of the trace is not one of activations; use curvature.trace")
     leaves = jax.tree.leaves(params)
     evaluation = layers.forward(params, batch)
-    shared = _biases_of_layers(layers)
+    shared = structure.biases(layers)
     probed = [site for site in layers.sites if site.number not in shared]
     along = structure.second_derivatives(layers, params, batch, probed)
 
@@ -99,17 +99,6 @@ def _per_example(loss_fn, params, batch, key, num_probes):
 
     draws = jax.lax.map(draw, jax.random.split(key, num_probes))
     return jax.tree.unflatten(layers.structure, draws)
-
-
-def _biases_of_layers(layers: structure.Layers) -> dict[int, int]:
-    """Sites of biases that are added to what a dense layer puts out, once an example, by the layer's: one probe serves both."""
-    dense = {site.node.outputs[0]: site for site in layers.sites if site.kind == "dot" and len(site.shape) == 2 and not site.lengths}
-    found = {}
-    for site in layers.sites:
-        others = [atom for atom in site.node.inputs if atom != site.variable]
-        if site.kind == "direct" and site.node.primitive == "add" and others and isinstance(others[0], int) and others[0] in dense and 1 in site.dims:
-            found[site.number] = dense[others[0]].number
-    return found
 
 
 def _direction(evaluation: structure.Pass, site: structure.Site, key: Array) -> tuple[Array, Float[Array, " N"] | float]:

@@ -6,8 +6,9 @@ import lineax as lx
 from jaxtyping import Array, Key, PyTree
 
 from jaxgen._core.checks import positive_integer
+from jaxgen._core.monte_carlo import signs_like
 from jaxgen._core.results import Estimate
-from jaxgen.curvature.products import compiled_once, finite, random_signs, square_domain
+from jaxgen.curvature.products import compiled_once, finite, square_domain
 
 
 def diagonal(operator: lx.AbstractLinearOperator, key: Key[Array, ""], *, num_matvecs: int, chunk_size: int = 1) -> Estimate:
@@ -48,7 +49,7 @@ def _diagonal(operator: lx.AbstractLinearOperator, key: Array, num_matvecs: int,
     whole = num_matvecs // chunk_size * chunk_size
 
     def probe(probe_key: Array) -> PyTree:
-        signs = random_signs(probe_key, domain)
+        signs = signs_like(probe_key, domain)
         return jax.tree.map(jnp.multiply, signs, product(signs))
 
     def merge(so_far: tuple, chunk_keys: Array) -> tuple[tuple, None]:

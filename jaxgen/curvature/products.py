@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Key, PyTree
 
 from jaxgen._core.checks import checked, is_traced, require
-from jaxgen._core.rademacher import rademacher
+from jaxgen._core.monte_carlo import signs_like
 from jaxgen.curvature.in_turn import in_turn
 from jaxgen.curvature.loops import loop_body
 from jaxgen.curvature.symmetric import CurvatureOperator
@@ -53,17 +53,12 @@ def quadratic_form(operator: lx.AbstractLinearOperator) -> Callable[[PyTree], Ar
     return lambda vector: jnp.asarray(optax.tree.vdot(vector, product(vector)))
 
 
-def random_signs(key: Key[Array, ""], domain: PyTree[jax.ShapeDtypeStruct]) -> PyTree:
-    """Independent signs +-1."""
-    return optax.tree.random_like(key, optax.tree.zeros_like(domain), rademacher)
-
-
 def asymmetry(operator: lx.AbstractLinearOperator, key: Key[Array, ""]) -> Array:
     """|u^T A v - v^T A u| / (|A u| + |A v|) for random signs u, v; zero for an operator that says it is symmetric."""
     if lx.is_symmetric(operator):
         return jnp.zeros(())
     domain, product = operator.in_structure(), lx.linearise(operator).mv
-    u, v = (random_signs(probe_key, domain) for probe_key in jax.random.split(key))
+    u, v = (signs_like(probe_key, domain) for probe_key in jax.random.split(key))
     of_u, of_v = product(u), product(v)
     scale = optax.tree.norm(of_u) + optax.tree.norm(of_v)
     difference = jnp.asarray(optax.tree.vdot(u, of_v)) - jnp.asarray(optax.tree.vdot(v, of_u))

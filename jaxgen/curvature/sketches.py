@@ -9,8 +9,9 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Key
 
+from jaxgen._core.monte_carlo import signs_like
 from jaxgen._core.results import Estimate
-from jaxgen.curvature.products import compiled_once, coordinates, flat_product, quadratic_form, random_signs, unraveller
+from jaxgen.curvature.products import compiled_once, coordinates, flat_product, quadratic_form, unraveller
 
 
 @compiled_once
@@ -25,7 +26,7 @@ def hutchpp(operator: lx.AbstractLinearOperator, key: Key[Array, ""], num_matvec
     form = quadratic_form(operator)
 
     def flat_signs(draw_key: Array) -> Array:
-        return ravel_pytree(random_signs(draw_key, domain))[0]
+        return ravel_pytree(signs_like(draw_key, domain))[0]
 
     def forms(vectors: Array) -> Array:
         return _mapped(lambda vector: form(unravel(vector)), vectors, chunk_size)

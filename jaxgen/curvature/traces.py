@@ -8,9 +8,9 @@ import lineax as lx
 from jaxtyping import Array, Key
 
 from jaxgen._core.checks import choice, positive_integer, require
-from jaxgen._core.monte_carlo import average_over_draws
+from jaxgen._core.monte_carlo import average_over_draws, signs_like
 from jaxgen._core.results import Estimate
-from jaxgen.curvature.products import compiled_once, finite, quadratic_form, random_signs, square_domain
+from jaxgen.curvature.products import compiled_once, finite, quadratic_form, square_domain
 from jaxgen.curvature.sketches import hutchpp, xtrace
 
 
@@ -74,7 +74,7 @@ def trace(
 @compiled_once
 def _hutchinson(operator: lx.AbstractLinearOperator, key: Array, num_matvecs: int, chunk_size: int) -> Estimate:
     domain, form = operator.in_structure(), quadratic_form(operator)
-    return average_over_draws(lambda probe_key: form(random_signs(probe_key, domain)), key, num_matvecs, chunk_size=chunk_size)
+    return average_over_draws(lambda probe_key: form(signs_like(probe_key, domain)), key, num_matvecs, chunk_size=chunk_size)
 
 
 @compiled_once
@@ -82,7 +82,7 @@ def _hutchinson_per_leaf(operator: lx.AbstractLinearOperator, key: Array, num_ma
     domain, product = operator.in_structure(), lx.linearise(operator).mv
 
     def probe(probe_key: Array) -> Array:
-        signs = random_signs(probe_key, domain)
+        signs = signs_like(probe_key, domain)
         return jnp.stack(jax.tree.leaves(jax.tree.map(jnp.vdot, signs, product(signs))))
 
     return average_over_draws(probe, key, num_matvecs, chunk_size=chunk_size)

@@ -10,12 +10,15 @@ from jaxgen.structure.axes import Coupled as Coupled
 from jaxgen.structure.axes import Unknown as Unknown
 from jaxgen.structure.capture import Layers as Layers
 from jaxgen.structure.capture import Pass as Pass
+from jaxgen.structure.capture import biases as biases
 from jaxgen.structure.capture import understood as understood
 from jaxgen.structure.chains import Layer as Layer
 from jaxgen.structure.chains import Link as Link
 from jaxgen.structure.chains import chain as chain
 from jaxgen.structure.chains import layers_of_chain as layers_of_chain
 from jaxgen.structure.degrees import degrees as degrees
+from jaxgen.structure.examples import is_one_alone as is_one_alone
+from jaxgen.structure.examples import rows as rows
 from jaxgen.structure.explanation import Explanation as Explanation
 from jaxgen.structure.explanation import Way as Way
 from jaxgen.structure.factors import Factors as Factors
@@ -27,6 +30,7 @@ from jaxgen.structure.sites import Site as Site
 from jaxgen.structure.terms import Blocks as Blocks
 from jaxgen.structure.terms import Product as Product
 from jaxgen.structure.terms import Rows as Rows
+from jaxgen.structure.terms import inner as inner
 
 __all__ = [
     "Blocks",
@@ -42,12 +46,16 @@ __all__ = [
     "Site",
     "Unknown",
     "Way",
+    "biases",
     "chain",
     "degrees",
     "explain",
     "factorize",
+    "inner",
+    "is_one_alone",
     "is_positional",
     "layers_of_chain",
+    "rows",
     "second_derivatives",
     "understood",
 ]

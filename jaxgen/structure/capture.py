@@ -157,6 +157,17 @@ def understood(fn: Callable[[PyTree, PyTree], Any], params: PyTree, batch: PyTre
         raise ValueError(f"the structure of {name} is not understood: no rule for {error}{otherwise and '; ' + otherwise}") from None
 
 
+def biases(layers: Layers) -> dict[int, int]:
+    """Sites of biases that are added to what a dense layer puts out, once an example, with the layer's: both have one cotangent."""
+    dense = {site.node.outputs[0]: site for site in layers.sites if site.kind == "dot" and len(site.shape) == 2 and not site.lengths}
+    found = {}
+    for site in layers.sites:
+        others = [atom for atom in site.node.inputs if atom != site.variable]
+        if site.kind == "direct" and site.node.primitive == "add" and others and isinstance(others[0], int) and others[0] in dense and 1 in site.dims:
+            found[site.number] = dense[others[0]].number
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Pass:
     """One evaluation of a function's layers.

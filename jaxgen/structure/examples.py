@@ -34,7 +34,13 @@ def rows(fn: Callable[[PyTree, PyTree], Array], params: PyTree, batch: PyTree, w
 
 
 def is_one_alone(fn: Callable[[PyTree, PyTree], Array], params: PyTree, batch: PyTree) -> bool:
-    """Whether a batch of a single example gives a single result."""
+    """Whether a batch of a single example gives a single result.
+
+    Args:
+        fn: function of parameters and a batch.
+        params: parameters.
+        batch: examples.
+    """
     single = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *jnp.shape(leaf)[1:]), leaf.dtype), batch)
     try:
         found = jax.eval_shape(fn, params, single)

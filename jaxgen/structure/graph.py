@@ -113,6 +113,8 @@ def flatten(program: Any, within: str = "") -> Graph:
             name, scope = str(equation.primitive), "/".join(filter(None, (within, str(equation.source_info.name_stack))))
             operands = [read(names, operand) for operand in equation.invars]
             called = equation.params.get("jaxpr", equation.params.get("call_jaxpr")) if name in INLINED else None
+            if name == "stack":
+                called = _stack(equation)
             if called is not None:
                 inner = getattr(called, "jaxpr", called)
                 inside: dict[Any, Atom] = dict(zip(inner.invars, operands, strict=True))
@@ -134,6 +136,13 @@ def flatten(program: Any, within: str = "") -> Graph:
     names.update(zip(jaxpr.invars, graph.inputs, strict=True))
     graph.outputs = tuple(inline(jaxpr, names, within))
     return graph
+
+
+def _stack(equation: Any) -> Any:
+    """The program of a stack in operations that there are rules for."""
+    axis = equation.params["axis"]
+    shapes = [jax.ShapeDtypeStruct(operand.aval.shape, operand.aval.dtype) for operand in equation.invars]
+    return jax.make_jaxpr(lambda *parts: jax.lax.concatenate([jax.lax.expand_dims(part, (axis,)) for part in parts], axis))(*shapes)
 
 
 def _evaluator(equation: Any, template: Any) -> Callable[..., list[Any]]:

@@ -88,7 +88,7 @@ def _moving(layers: Layers, node: Node, values: dict[int, Any], tangents: dict[i
     """An operation as a function of the operands that move, their values, and how they move."""
     analysis = layers.analysis
     operands: list[Any] = [_read(values, atom) for atom in node.inputs]
-    moves = {i: tangents[atom] for i, atom in enumerate(node.inputs) if atom in tangents}
+    moves = {i: tangents[atom] for i, atom in enumerate(node.inputs) if isinstance(atom, int) and atom in tangents}
     if node is site.node and site.kind == "direct":
         for i, atom in enumerate(node.inputs):
             if atom == site.variable:

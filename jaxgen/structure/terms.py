@@ -70,15 +70,31 @@ class Product(NamedTuple):
 
     def gram(self, other: "Product") -> Float[Array, "N M"]:
         """Inner products with the gradients of other examples."""
-        summed, into, out = self.a.shape[2], self.a.shape[3], self.g.shape[3]
-        across = other.a.shape[2]
-        if summed == across == 1:
-            pairs = [jnp.einsum("nsi,msi->snm", x[:, :, 0], y[:, :, 0], precision=EXACT) for x, y in zip(self, other, strict=True)]
+        if self.a.shape[2] == other.a.shape[2] == 1:
+            pairs = [inner("nsi,msi->snm", x[:, :, 0], y[:, :, 0]) for x, y in zip(self, other, strict=True)]
             return (pairs[0] * pairs[1]).sum(axis=0)
-        if len(other.a) * summed * across * (into + out) < (summed + across + len(other.a)) * into * out:
-            pairs = [jnp.einsum("nsti,msui->nmstu", x, y, precision=EXACT) for x, y in zip(self, other, strict=True)]
+        if isinstance(self.settled(len(other.a)), Product):
+            pairs = [inner("nsti,msui->nmstu", x, y) for x, y in zip(self, other, strict=True)]
             return (pairs[0] * pairs[1]).sum(axis=(2, 3, 4))
         return Blocks(self.blocks()).gram(Blocks(other.blocks()))
+
+    def settled(self, count: int) -> "Product | Blocks":
+        """The form in which inner products with `count` others of the same kind cost least."""
+        summed, into, out = self.a.shape[2], self.a.shape[3], self.g.shape[3]
+        if summed == 1 or count * summed**2 * (into + out) < (2 * summed + count) * into * out:
+            return self
+        return Blocks(self.blocks())
+
+
+def inner(subscripts: str, x: Array, y: Array) -> Array:
+    """Inner products, added up in single precision at least.
+
+    Args:
+        subscripts: as of `jax.numpy.einsum`.
+        x: left operand.
+        y: right operand.
+    """
+    return jnp.einsum(subscripts, x, y, precision=EXACT, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _spread(centred: Array, mean: Array) -> tuple[Array, Array, Array]:
@@ -118,7 +134,7 @@ class Rows(NamedTuple):
 
         def one(index, g):
             same = index[None, :, None] == other.index[:, None, :]
-            return jnp.where(same, jnp.einsum("to,muo->mtu", g, other.g, precision=EXACT), 0).sum(axis=(1, 2))
+            return jnp.where(same, inner("to,muo->mtu", g, other.g), 0).sum(axis=(1, 2))
 
         return jax.lax.map(lambda example: one(*example), (self.index, self.g))
 
@@ -147,7 +163,7 @@ class Blocks(NamedTuple):
 
     def gram(self, other: "Blocks") -> Float[Array, "N M"]:
         """Inner products with the gradients of other examples."""
-        return jnp.matmul(self.rows, other.rows.T, precision=EXACT)
+        return inner("np,mp->nm", self.rows, other.rows)
 
 
 Term = Product | Rows | Blocks

@@ -1,0 +1,1 @@
+"""Claims of the chapter on least squares and kernels (LS)."""

@@ -1,0 +1,210 @@
+"""The neural tangent kernel of a finite net."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, PyTree
+
+from jaxgen._core.checks import floating, leading_axis, require
+from jaxgen._core.subtrees import Subtree
+from jaxgen.ntk.features import ApplyFn, Features, features
+from jaxgen.ntk.plans import Plan, Problem, checked_problem, planned
+from jaxgen.structure import Layers
+
+PIECES, SMALL = 6, 64
+"""Pieces that the rows of a symmetric kernel are cut into, and a number of rows below which they are not."""
+AXIS = "examples"
+"""Name of the axis of a mesh that rows are spread over."""
+
+
+def empirical(
+    apply_fn: ApplyFn,
+    params: PyTree,
+    x1: PyTree,
+    x2: PyTree | None = None,
+    *,
+    mode: str = "full",
+    strategy: str = "auto",
+    chunk_size: int | None = None,
+    mesh: Mesh | None = None,
+    precision: str | None = None,
+    subtree: Subtree | None = None,
+) -> Float[Array, "N M ..."]:
+    """Empirical neural tangent kernel Theta[i, j, c, d] = <grad_w f_c(w, x_i), grad_w f_d(w, x'_j)>, of any model.
+
+    Args:
+        apply_fn: `apply_fn(params, x) -> (N, C)` or `(N,)`, not coupling examples.
+        params: parameters w, a pytree of P floating numbers.
+        x1: examples of the rows, a pytree whose leaves have leading axis N.
+        x2: examples of the columns, with leading axis M. Default: `x1`, of whose symmetric kernel one half is computed.
+        mode: `"full"`: (N, M, C, C); `"trace"`: its mean over outputs, (1/C) sum_c Theta[:, :, c, c], (N, M); `"diagonal"`:
+            Theta[:, :, c, c], (N, M, C); `"pseudo"`: the kernel of (1/sqrt(C)) sum_c f_c, (N, M).
+        strategy: `"structured"`: products of activations and cotangents, layer by layer; `"jacobian"`: products of the
+            gradients themselves; `"vector_product"`: one backward and one forward derivative for every column, no gradient
+            held; `"auto"`: what `plan` says.
+        chunk_size: examples whose gradients are held at a time, which bounds memory. Default: what `plan` says.
+        mesh: devices, with an axis named `"examples"` that rows are spread over; the result is sharded likewise.
+        precision: None: that of the parameters, products in full; `"f32"`, `"f64"`: everything in it; `"bf16_f32"`: factors
+            rounded to bfloat16, sums in float32; `"bf16x3"`: factors as two bfloat16 numbers, three products.
+        subtree: part of the parameters: path prefix, several, or a predicate. Kernels of parts add up to the whole one.
+
+    Returns:
+        The kernel, in the dtype of the parameters.
+
+    Raises:
+        ValueError: if the outputs are not of rank 1 or 2, `x1` and `x2` differ in features, a batch is empty, examples are
+            coupled, `mesh` has no axis `"examples"`, `"f64"` is asked with x64 off, `subtree` is not there, or an option is unknown.
+        TypeError: if a leaf of `params` is not real.
+
+    Source: Jacot, Gabriel & Hongler 2018; spec NTK-1, NTK-18, NTK-20. Cost: for dense layers of I inputs and O outputs
+    N M (I + C O) multiplications (trace) or N M (I + C^2 O), half of it if symmetric, and C backward passes; memory
+    N sum (I + C O). For everything else N M C P or N M C^2 P.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxgen import ntk
+        >>> x = jnp.array([[1.0, 2.0], [0.0, 1.0]])
+        >>> ntk.empirical(lambda w, x: x @ w, jnp.ones((2, 3)), x, mode="trace").tolist()
+        [[5.0, 2.0], [2.0, 1.0]]
+    """
+    if mesh is None:
+        return _empirical(apply_fn, params, x1, x2, mode, strategy, chunk_size, precision, hashable(subtree))
+    return _over_mesh(mesh, apply_fn, params, x1, x2, mode, strategy, chunk_size, precision, subtree)
+
+
+def hashable(subtree: Subtree | None) -> Any:
+    """A choice of parameters that can be a static argument."""
+    return subtree if subtree is None or callable(subtree) or isinstance(subtree, str) else tuple(subtree)
+
+
+@partial(jax.jit, static_argnums=(0, 4, 5, 6, 7, 8))
+def _empirical(apply_fn, params, x1, x2, mode, strategy, chunk_size, precision, subtree):
+    problem = checked_problem(apply_fn, params, x1, x2, mode, strategy, precision, subtree)
+    return kernel(apply_fn, problem, planned(apply_fn, problem, mode, strategy, chunk_size), precision)
+
+
+def kernel(apply_fn: ApplyFn, problem: Problem, plan: Plan, precision: str | None) -> Array:
+    """The kernel of a checked problem as its plan says."""
+    if plan.strategy == "vector_product":
+        return _by_products(apply_fn, problem, plan)
+
+    def of(x: PyTree, others: int) -> Features:
+        layers = None
+        if plan.strategy == "structured":
+            same = leading_axis("x", x) == leading_axis("x", problem.x1)
+            layers = problem.layers if same else Layers(apply_fn, problem.params, x)
+        return features(apply_fn, problem.params, x, mode=plan.mode, leaves=problem.leaves, others=others, layers=layers, alone=problem.alone)
+
+    if plan.chunk_size is not None:
+        return _in_chunks(of, problem, plan, precision)
+    others = leading_axis("x", problem.x1 if problem.x2 is None else problem.x2)
+    left = of(problem.x1, others)
+    if problem.x2 is None:
+        return _symmetric(left, plan, precision)
+    return left.kernel(of(problem.x2, others), plan.mode, precision)
+
+
+def _symmetric(own: Features, plan: Plan, precision: str | None) -> Array:
+    """The kernel of examples with themselves, in blocks on and above the diagonal, and their mirror images."""
+    if own.count <= SMALL:
+        return own.kernel(own, plan.mode, precision)
+    width = -(-own.count // PIECES)
+    pieces = [own.rows(start, min(start + width, own.count)) for start in range(0, own.count, width)]
+    blocks = {(i, j): pieces[i].kernel(pieces[j], plan.mode, precision) for i in range(len(pieces)) for j in range(i, len(pieces))}
+    blocks |= {(j, i): _mirrored(block, plan.mode) for (i, j), block in blocks.items() if i < j}
+    return jnp.concatenate([jnp.concatenate([blocks[i, j] for j in range(len(pieces))], axis=1) for i in range(len(pieces))])
+
+
+def _put(whole: Array, block: Array, row: Any, column: Any) -> Array:
+    return jax.lax.dynamic_update_slice(whole, block, (row, column, *[0] * (whole.ndim - 2)))
+
+
+def _mirrored(block: Array, mode: str) -> Array:
+    return block.transpose(1, 0, 3, 2) if mode == "full" else block.swapaxes(0, 1)
+
+
+def _in_chunks(of: Any, problem: Problem, plan: Plan, precision: str | None) -> Array:
+    """The kernel with the features of two chunks of examples at a time; last chunks start early, to be whole."""
+    symmetric = problem.x2 is None
+    rows, columns = plan.shape[:2]
+    width = plan.chunk_size or max(rows, columns)
+    x2 = problem.x1 if symmetric else problem.x2
+    tall, wide = min(width, rows), min(width, columns)
+    starts, others = (jnp.asarray(np.minimum(np.arange(0, count, w), count - w)) for count, w in ((rows, tall), (columns, wide)))
+
+    def chunk(x: PyTree, start: Array, size: int) -> PyTree:
+        return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), x)
+
+    def panel(i: Array, found: Array) -> Array:
+        left = of(chunk(problem.x1, starts[i], tall), wide)
+
+        def block(j: Array, found: Array) -> Array:
+            right = of(chunk(x2, others[j], wide), tall)
+            own = left.kernel(right, plan.mode, precision)
+            found = _put(found, own, starts[i], others[j])
+            return _put(found, _mirrored(own, plan.mode), others[j], starts[i]) if symmetric else found
+
+        return jax.lax.fori_loop(i if symmetric else 0, len(others), block, found)
+
+    dtype = jnp.result_type(*(jax.tree.leaves(problem.params)[leaf] for leaf in problem.leaves))
+    return jax.lax.fori_loop(0, len(starts), panel, jnp.zeros(plan.shape, dtype))
+
+
+def _by_products(apply_fn: ApplyFn, problem: Problem, plan: Plan) -> Array:
+    """Columns J (J'^T e), one for every example and output of the columns."""
+    leaves, structure = jax.tree.flatten(problem.params)
+    x2 = problem.x1 if problem.x2 is None else problem.x2
+
+    def with_chosen(chosen: list[Array], x: PyTree) -> Array:
+        whole = list(leaves)
+        for leaf, value in zip(problem.leaves, chosen, strict=True):
+            whole[leaf] = value
+        outputs = apply_fn(jax.tree.unflatten(structure, whole), x)
+        return outputs.reshape(len(outputs), -1)
+
+    chosen = [leaves[leaf] for leaf in problem.leaves]
+    forward = jax.linearize(lambda chosen: with_chosen(chosen, problem.x1), chosen)[1]
+    every, pull = jax.vjp(lambda chosen: with_chosen(chosen, x2), chosen)
+    num_outputs = every.shape[1]
+
+    def column(j: Array, direction: Array) -> Array:
+        if not problem.alone:
+            return forward(pull(jnp.zeros_like(every).at[j].set(direction.astype(every.dtype)))[0])
+        own = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, j, 1), x2)
+        return forward(jax.vjp(lambda chosen: with_chosen(chosen, own), chosen)[1](direction[None].astype(every.dtype))[0])
+
+    directions = jnp.full((1, num_outputs), num_outputs**-0.5) if plan.mode == "pseudo" else jnp.eye(num_outputs)
+
+    def of_example(j: Array) -> Array:
+        found = jax.lax.map(lambda direction: column(j, direction), directions)  # (D, N, C)
+        if plan.mode == "full":
+            return jnp.moveaxis(found, 0, -1)
+        if plan.mode == "pseudo":
+            return found[0].sum(axis=1) * num_outputs**-0.5
+        diagonal = jnp.einsum("cnc->nc", found)
+        return diagonal.mean(axis=1) if plan.mode == "trace" else diagonal
+
+    return jnp.moveaxis(jax.lax.map(of_example, jnp.arange(plan.shape[1])), 0, 1)
+
+
+def _over_mesh(mesh, apply_fn, params, x1, x2, mode, strategy, chunk_size, precision, subtree):
+    """Every device computes its rows against all columns; only inputs travel."""
+    require(AXIS in mesh.axis_names, f"mesh must have an axis named {AXIS!r}; it has {', '.join(map(repr, mesh.axis_names)) or 'none'}")
+    checked_problem(apply_fn, params, x1, x2, mode, strategy, precision, subtree)
+    columns = x1 if x2 is None else x2
+    count, devices = leading_axis("x1", x1), mesh.shape[AXIS]
+    padding = -count % devices
+    rows = jax.tree.map(lambda leaf: jnp.concatenate([jnp.asarray(leaf), jnp.repeat(jnp.asarray(leaf)[-1:], padding, axis=0)]), x1)
+    split, whole = PartitionSpec(AXIS), PartitionSpec()
+    rows = jax.device_put(rows, NamedSharding(mesh, split))
+    params, columns = jax.device_put((jax.tree.map(lambda leaf: floating("params", leaf), params), columns), NamedSharding(mesh, whole))
+
+    def of_rows(params: PyTree, rows: PyTree, columns: PyTree) -> Array:
+        return _empirical(apply_fn, params, rows, columns, mode, strategy, chunk_size, precision, hashable(subtree))
+
+    found = jax.jit(jax.shard_map(of_rows, mesh=mesh, in_specs=(whole, split, whole), out_specs=split, check_vma=False))(params, rows, columns)
+    return found[:count] if padding else found
