@@ -6,7 +6,7 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
 # In JAX 0.10.1 batched LAPACK calls that occupy all of a few threads wait for ever.
 os.environ.setdefault("NPROC", "1")
 # Most of the suite's time is compilation.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jax

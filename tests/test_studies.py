@@ -82,6 +82,7 @@ def test_a_killed_study_ends_with_the_same_files(small, tmp_path, monkeypatch):
     assert _files(tmp_path / "killed") == _files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_the_dispersion_study_runs_and_names_the_control(small, tmp_path):
     results = studies.run("dispersion", seeds=3, out=tmp_path, quiet=True)["results"]
     assert results["control"]["learning_rate"] == dispersion.SETTINGS["control_learning_rate"]
@@ -158,6 +159,7 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
         studies.run("sgd-bound", out=tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_another_configuration_is_refused(small, tmp_path):
     studies.run("sgd-bound", seeds=2, out=tmp_path, quiet=True)
     before = _files(tmp_path)

@@ -157,16 +157,9 @@ def _smooth_chain(layers, links, loss, params, x, y, key, num_probes):
     outputs = layers.forward(params, x).outputs[0]
     columns, signs = output_factor(loss, outputs, y)
 
-    def back(cotangent):
-        """A cotangent of the outputs at z of every layer."""
-        at = [cotangent.reshape(found[-1].slope.shape)]
-        for layer, following in zip(found[-2::-1], found[:0:-1], strict=True):
-            at.append(layer.slope * (at[-1] @ following.weights.T))
-        return at[::-1]
-
-    traces = _squares(found, columns, signs)
-    gradient = back(jax.grad(lambda outputs: loss(outputs, y).sum())(outputs))
-    seconds = [layer.bend * (own @ following.weights.T) for layer, following, own in zip(found[:-1], found[1:], gradient[1:], strict=True)]
+    gradient = jax.grad(lambda outputs: loss(outputs, y).sum())(outputs)
+    traces, pulled = _pulled_back(found, columns, signs, gradient)
+    seconds = [layer.bend * cotangent for layer, cotangent in zip(found[:-1], pulled, strict=True)]
     for i, second in enumerate(seconds):
         traces[i] = traces[i] + second.sum(axis=1)
         if i + 1 < len(seconds):
@@ -186,16 +179,21 @@ def _smooth_chain(layers, links, loss, params, x, y, key, num_probes):
     return values, variances, draws.var(axis=0, ddof=1).sum() / num_probes
 
 
-def _squares(found, columns, signs):
-    """Sum over columns of s_c |J_z^T v_c|^2 for every example and layer; a last column of zeros costs nothing."""
+def _pulled_back(found, columns, signs, gradient):
+    """Sum over columns of s_c |J_z^T v_c|^2 for every example and layer, and the gradient in what every layer but the last puts out.
+
+    The gradient goes back with the columns, as one more; a last column of zeros costs nothing.
+    """
 
     def of_example(columns, signs, slopes):
         at = columns.reshape(len(columns), -1) * slopes[-1]
-        squares = [(signs[:, None] * jnp.square(at)).sum()]
+        squares, passed = [(signs[:, None] * jnp.square(at)).sum()], []
         for layer, slope in zip(found[:0:-1], slopes[-2::-1], strict=True):
-            at = (at @ layer.weights.T) * slope
+            before = at @ layer.weights.T
+            passed.append(before[-1])
+            at = before * slope
             squares.append((signs[:, None] * jnp.square(at)).sum())
-        return squares[::-1]
+        return squares[::-1], passed[::-1]
 
     slopes = [layer.slope for layer in found]
 
@@ -203,11 +201,16 @@ def _squares(found, columns, signs):
         by_example = columns.swapaxes(0, 1), signs.T, slopes
         return jax.lax.map(lambda example: of_example(*example), by_example, batch_size=PIECES)
 
-    def nothing(*_):
+    def squares_of_last():
+        return of_columns(columns[-1:], signs[-1:])[0]
+
+    def nothing():
         return [jnp.zeros_like(slope[:, 0]) for slope in slopes]
 
-    last = jax.lax.cond(jnp.any(signs[-1] != 0), of_columns, nothing, columns[-1:], signs[-1:])
-    return last if len(columns) == 1 else jax.tree.map(jnp.add, of_columns(columns[:-1], signs[:-1]), last)
+    with_gradient = jnp.concatenate([columns[:-1], gradient[None]]), jnp.concatenate([signs[:-1], jnp.zeros_like(signs[:1])])
+    squares, pulled = of_columns(*with_gradient)
+    last = jax.lax.cond(jnp.any(signs[-1] != 0), squares_of_last, nothing)
+    return jax.tree.map(jnp.add, squares, last), pulled
 
 
 def _far_layers(found, seconds, key):

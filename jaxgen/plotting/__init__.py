@@ -1,5 +1,9 @@
 """Figures of results, by matplotlib, which is imported when the first figure is drawn."""
 
+from jaxgen.plotting.kernels import kernel_regression as kernel_regression
+from jaxgen.plotting.kernels import ntk_alignment as ntk_alignment
+from jaxgen.plotting.kernels import ntk_complexity as ntk_complexity
+from jaxgen.plotting.kernels import ntk_width as ntk_width
 from jaxgen.plotting.optimization import edge_of_stability as edge_of_stability
 from jaxgen.plotting.spectra import spectral_density as spectral_density
 from jaxgen.plotting.style import COLOURS as COLOURS
@@ -8,4 +12,16 @@ from jaxgen.plotting.style import style as style
 from jaxgen.plotting.training import dispersion as dispersion
 from jaxgen.plotting.training import sgd_bound as sgd_bound
 
-__all__ = ["COLOURS", "dispersion", "edge_of_stability", "save", "sgd_bound", "spectral_density", "style"]
+__all__ = [
+    "COLOURS",
+    "dispersion",
+    "edge_of_stability",
+    "kernel_regression",
+    "ntk_alignment",
+    "ntk_complexity",
+    "ntk_width",
+    "save",
+    "sgd_bound",
+    "spectral_density",
+    "style",
+]

@@ -18,6 +18,10 @@ from jaxgen.studies._problem import Setup as Setup
 STUDIES = {
     "dispersion": "jaxgen.studies.dispersion",
     "edge-of-stability": "jaxgen.studies.edge_of_stability",
+    "kernel-regression": "jaxgen.studies.kernel_regression",
+    "ntk-alignment": "jaxgen.studies.ntk_alignment",
+    "ntk-complexity": "jaxgen.studies.ntk_complexity",
+    "ntk-width": "jaxgen.studies.ntk_width",
     "sgd-bound": "jaxgen.studies.sgd_bound",
 }
 """Module of every study, by its name on the command line."""

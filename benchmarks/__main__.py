@@ -1,0 +1,52 @@
+"""`python benchmarks`: per-example gradients, traces and products, measured one after the other; prints their table with the aims.
+
+`python benchmarks --table` prints the table of the results that are there.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+MLP, CNN = "MLP 784-512-512-10, N = 4096", "CNN 16-32-dense on 28x28, N = 512"
+TANH = ("tanh MLP 256-256-256-10, N = 1024", "tanh MLP 256-256-256-256-10, N = 1024")
+PRODUCTS = "one Hessian-vector product / one gradient"
+
+ROWS = (
+    ("gradients", MLP, "squared_norms", "`squared_norms`, MLP 784-512-512-10, N = 4096", "1.0"),
+    ("gradients", CNN, "squared_norms", "`squared_norms`, CNN conv16-conv32-dense, N = 512", "1.6"),
+    ("gradients", MLP, "dispersion", "`dispersion`, the MLP", "1.3"),
+    ("gradients", "ReLU MLP 784-512-512-10, N = 4096", "exact_trace, ReLU", "`exact_trace`, the MLP (ReLU, 10 classes)", "2.2"),
+    ("gradients", TANH[0], "trace_by_activations", "`trace_by_activations`, tanh MLP 256-256-256-10, N = 1024", "2"),
+    ("gradients", TANH[0], "RMS error", "... its relative RMS error", "0.05"),
+    ("gradients", TANH[1], "trace_by_activations", "`trace_by_activations`, tanh MLP 256-256-256-256-10", "2"),
+    ("gradients", TANH[1], "RMS error", "... its relative RMS error", "0.05"),
+    ("gradients", TANH[0], "exact_trace", "`exact_trace`, tanh MLP 256-256-256-10", "3"),
+    ("curvature", "mlp", PRODUCTS, "one Hessian-vector product, the MLP", "2.1"),
+    ("curvature", "cnn", PRODUCTS, "one Hessian-vector product, the CNN", "2.5"),
+    ("curvature", "mlp", "trace, 100 products / as many separate ones", "`trace`, 100 products, to 100 separate ones", "0.85"),
+    ("curvature", "mlp", "trace / matfree's, 100 products", "`trace`, 100 products, to matfree's", "0.8"),
+    ("curvature", "mlp", "5 eigenvalues, 100 steps / as many separate products", "`eigenvalues`, 100 Lanczos steps, to 100 separate products", "1.7"),
+    ("curvature", "mlp", "product, vmapped over 8 seeds / one seed", "one product for 8 seeds, to one", "8"),
+    ("curvature", "mlp", "trace, 10 products, vmapped over 8 seeds / one seed", "`trace`, 10 products, for 8 seeds, to one", "8"),
+    ("curvature", "mlp", "2 eigenvalues, 10 products, vmapped over 8 seeds / one seed", "`eigenvalues` for 8 seeds, to one", "8"),
+)
+"""Script, problem and name of every figure, what it is, and what it should be at most."""
+
+
+def main() -> None:
+    """Runs the scripts, unless asked not to, and prints the table."""
+    if "--table" not in sys.argv[1:]:
+        for script in ("gradients", "curvature"):
+            subprocess.run([sys.executable, str(FOLDER / f"{script}.py")], check=True)
+    found = {script: json.loads((FOLDER / "results" / f"{script}-cpu.json").read_text()) for script in ("gradients", "curvature")}
+    machine = found["gradients"]["machine"]
+    print(f"\n{machine['cores']} cores of {machine['processor']}, JAX {machine['jax']}, float32; in gradients where nothing else is said\n")
+    print("| what | ratio | aim |\n| --- | --- | --- |")
+    for script, problem, name, what, aim in ROWS:
+        print(f"| {what} | {found[script][problem][name]:.2f} | {aim} |")
+
+
+if __name__ == "__main__":
+    main()
