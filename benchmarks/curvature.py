@@ -1,8 +1,8 @@
 """Products with the Hessian, traces and eigenvalues from them, as multiples of a gradient and of peers, in one run.
 
 A multilayer perceptron 784-512-512-10 with 4096 examples and a convolutional net conv16-conv32-dense with 512 images of
-28 x 28, cross-entropy, float32. `--fraction 0.25` takes a quarter of the examples; `--products` another number than 100;
-`--net mlp` or `--net cnn` one of the two.
+28 x 28, cross-entropy, float32. Of the latter one product only, unless `--net cnn` asks for all. `--fraction 0.25` takes
+a quarter of the examples; `--products` another number than 100.
 """
 
 import argparse
@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("NPROC", "1")
 
 import jax
 import jax.numpy as jnp
@@ -183,6 +181,8 @@ def main() -> None:
     print(f"{_processor()}, {os.cpu_count()} cores, {device.device_kind}, JAX {jax.__version__}, load {os.getloadavg()[0]:.1f}; medians")
     for net in sorted(NETS) if arguments.net is None else [arguments.net]:
         products(net, arguments.fraction, arguments.repeats)
+        if net == "cnn" and arguments.net is None:
+            continue
         functionals(net, arguments.fraction, arguments.repeats, arguments.products)
         seeds(net, arguments.fraction, arguments.repeats)
     if arguments.net != "cnn":

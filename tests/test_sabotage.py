@@ -74,12 +74,6 @@ SABOTAGES = {
     ),
 }
 
-LONG = (
-    "the exact dispersion is taken about the moving population gradient",
-    "Neu's variance is taken about the gradient itself and its own mean",
-    "1/(K-1) becomes 1/K",
-)
-
 SCRIPT = """
 import json, sys
 import pytest
@@ -101,7 +95,7 @@ def _outcome(folder, sabotage):
 
 
 @pytest.mark.any_precision
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SABOTAGES])
+@pytest.mark.parametrize("name", SABOTAGES)
 def test_sabotage_is_caught_by_a_claim_and_by_a_unit_test(name, tmp_path):
     sabotage = SABOTAGES[name]
     shutil.copytree(PACKAGE, tmp_path / "jaxgen", ignore=shutil.ignore_patterns("__pycache__"))
