@@ -8,9 +8,6 @@ a quarter of the examples; `--products` another number than 100.
 import argparse
 import json
 import os
-import platform
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
+from measure import machine, medians
 
 from jaxgen import curvature, gradients, models
 
@@ -37,19 +35,6 @@ def _problem(net: str, fraction: float) -> tuple[Any, Callable, Any, Any]:
     return model, loss_fn, jax.jit(model.init)(key, x[:1]), (x, y)
 
 
-def _seconds(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each run, taken in turns so that all meet the same machine."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        jax.block_until_ready(run())
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
-
-
 def _row(net: str, what: str, ratio: float, aim: str = "") -> None:
     FOUND.setdefault(net, {})[what] = round(ratio, 3)
     print(f"{net:4s} {what:72s} {ratio:6.2f}   {aim}", flush=True)
@@ -62,7 +47,7 @@ def products(net: str, fraction: float, repeats: int) -> float:
     gradient = jax.jit(lambda params: gradients.value_and_gradient(loss_fn, params, batch)[1])
     product = jax.jit(lambda operator, vector: operator.mv(vector))
     operator = curvature.hessian(loss_fn, params, batch)
-    found = _seconds({"gradient": lambda: gradient(params), "product": lambda: product(operator, vector)}, 2 * repeats)
+    found = medians({"gradient": lambda: gradient(params), "product": lambda: product(operator, vector)}, 2 * repeats)
     print(f"{net:4s} gradient {1e3 * found['gradient']:.1f} ms, product {1e3 * found['product']:.1f} ms")
     _row(net, "one Hessian-vector product / one gradient", found["product"] / found["gradient"], "2.1" if net == "mlp" else "2.5")
     return found["product"]
@@ -82,7 +67,7 @@ def functionals(net: str, fraction: float, repeats: int, count: int) -> None:
 
     def timed(functions: dict[str, Callable], repeats: int) -> dict[str, float]:
         compiled = {name: jax.jit(function) for name, function in functions.items()}
-        return _seconds({"separate": separate} | {name: (lambda run=run: run(operator)) for name, run in compiled.items()}, repeats)
+        return medians({"separate": separate} | {name: (lambda run=run: run(operator)) for name, run in compiled.items()}, repeats)
 
     functions = {
         "trace": lambda o: curvature.trace(o, key, num_matvecs=count),
@@ -146,7 +131,7 @@ def seeds(net: str, fraction: float, repeats: int) -> None:
     }
     for name, function in functions.items():
         one, mapped = jax.jit(function), jax.jit(jax.vmap(function))
-        found = _seconds({"one": lambda one=one: one(params, keys[0]), "mapped": lambda mapped=mapped: mapped(many, keys)}, repeats)
+        found = medians({"one": lambda one=one: one(params, keys[0]), "mapped": lambda mapped=mapped: mapped(many, keys)}, repeats)
         _row(net, f"{name}, vmapped over {SEEDS} seeds / one seed", found["mapped"] / found["one"], "8")
 
 
@@ -161,14 +146,6 @@ def accuracy(fraction: float, count: int) -> float:
     return change
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
 def main() -> None:
     """Prints every ratio with its aim; a full run is kept as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -178,7 +155,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     arguments = parser.parse_args()
     device = jax.devices()[0]
-    print(f"{_processor()}, {os.cpu_count()} cores, {device.device_kind}, JAX {jax.__version__}, load {os.getloadavg()[0]:.1f}; medians")
+    print(f"{machine()}; medians")
     for net in sorted(NETS) if arguments.net is None else [arguments.net]:
         products(net, arguments.fraction, arguments.repeats)
         if net == "cnn" and arguments.net is None:
@@ -189,9 +166,8 @@ def main() -> None:
         FOUND["mlp"]["relative change of 5 eigenvalues with twice the steps"] = accuracy(arguments.fraction, arguments.products)
     print(f"load at the end {os.getloadavg()[0]:.1f}")
     if (arguments.net, arguments.fraction, arguments.products) == (None, 1.0, 100):
-        machine = {"processor": _processor(), "cores": os.cpu_count(), "device": device.platform, "jax": jax.__version__, "load": os.getloadavg()[0]}
         path = Path(__file__).parent / "results" / f"curvature-{device.platform}.json"
-        path.write_text(json.dumps({"machine": machine} | FOUND, indent=1) + "\n")
+        path.write_text(json.dumps({"machine": machine()} | FOUND, indent=1) + "\n")
 
 
 if __name__ == "__main__":

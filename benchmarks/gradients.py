@@ -5,34 +5,18 @@ medians, and the memory that the compiled programs need beside their arguments. 
 """
 
 import json
-import os
-import platform
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import optax
+from measure import machine, medians
 
 from jaxgen import curvature, gradients, models
 
 REPEATS = 9
 CROSS_ENTROPY = optax.losses.softmax_cross_entropy_with_integer_labels
-
-
-def medians(runs):
-    """Median seconds of every function, taken in turns."""
-    for run in runs.values():
-        jax.block_until_ready(run())
-    times = {name: [] for name in runs}
-    for _ in range(REPEATS):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def megabytes(fn, *args):
@@ -76,8 +60,8 @@ def norms(title, model, count, *shape):
     }
     memory = {name: megabytes(lambda p, b, f=f: f(loss_fn, p, b), params, batch) for name, f in (("squared_norms", gradients.squared_norms),)}
     base = megabytes(lambda p, b: jax.grad(lambda q: loss_fn(q, b).mean())(p), params, batch)
-    found = report(title, medians(runs), {"squared_norms": f"memory {memory['squared_norms'] / base:.2f} of the gradient's {base:.0f} MiB"})
-    return found | {"memory": round(memory["squared_norms"] / base, 3)} | report(f"{title}, 256 examples", medians(some), {})
+    found = report(title, medians(runs, REPEATS), {"squared_norms": f"memory {memory['squared_norms'] / base:.2f} of the gradient's {base:.0f} MiB"})
+    return found | {"memory": round(memory["squared_norms"] / base, 3)} | report(f"{title}, 256 examples", medians(some, REPEATS), {})
 
 
 def traces():
@@ -90,7 +74,7 @@ def traces():
         "gradient": lambda: gradient(params, (x, y)),
         "exact_trace, ReLU": lambda: curvature.exact_trace(model.apply, CROSS_ENTROPY, params, x, y),
     }
-    found["ReLU MLP 784-512-512-10, N = 4096"] = report("ReLU MLP 784-512-512-10, N = 4096", medians(runs), {})
+    found["ReLU MLP 784-512-512-10, N = 4096"] = report("ReLU MLP 784-512-512-10, N = 4096", medians(runs, REPEATS), {})
     for hidden in (2, 3):
         widths = (*[256] * hidden, 10)
         model = models.mlp(widths, activation="tanh")
@@ -106,31 +90,25 @@ def traces():
             "exact_trace": lambda m=model, p=params, b=batch: curvature.exact_trace(m.apply, CROSS_ENTROPY, p, *b, key=key),
         }
         title = f"tanh MLP 256-{'-'.join(map(str, widths))}, N = 1024"
-        found[title] = report(title, medians(runs), {"trace_by_activations": f"RMS error {100 * error:.1f} %"}) | {"RMS error": round(error, 4)}
+        found[title] = report(title, medians(runs, REPEATS), {"trace_by_activations": f"RMS error {100 * error:.1f} %"}) | {
+            "RMS error": round(error, 4)
+        }
     return found
 
 
 def main():
     """Runs everything and writes the ratios."""
     found = {
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "device": jax.devices()[0].device_kind, "jax": jax.__version__},
+        "machine": machine(),
         "MLP 784-512-512-10, N = 4096": norms("MLP 784-512-512-10, N = 4096", models.mlp((512, 512, 10)), 4096, 784),
         "CNN 16-32-dense on 28x28, N = 512": norms("CNN 16-32-dense on 28x28, N = 512", models.cnn((16, 32), 10), 512, 28, 28, 1),
         **traces(),
     }
     folder = Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
-    name = f"gradients-{found['machine']['device'].lower().replace(' ', '-')}.json"
+    name = f"gradients-{found['machine']['device']}.json"
     (folder / name).write_text(json.dumps(found, indent=1) + "\n")
-    print(f"\n{found['machine']}; load {os.getloadavg()[0]:.1f}; medians of {REPEATS}; written to {folder.name}/{name}", file=sys.stdout)
-
-
-def _processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+    print(f"\n{found['machine']}; medians of {REPEATS}; written to {folder.name}/{name}", file=sys.stdout)
 
 
 if __name__ == "__main__":

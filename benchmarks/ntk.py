@@ -6,14 +6,15 @@ older); the same problems are then computed there in the same session. `--large`
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import jax
+from measure import machine
 
 REPEATS = 3
 AIMS = {
@@ -29,8 +30,6 @@ AIMS = {
 
 def seconds(run):
     """Least CPU and wall seconds of several runs, after one that compiles."""
-    import jax
-
     jax.block_until_ready(run())
     cpu, wall = [], []
     for _ in range(REPEATS):
@@ -42,15 +41,11 @@ def seconds(run):
 
 
 def normal(seed, *shape):
-    import jax
-
     return jax.random.normal(jax.random.key(seed), shape)
 
 
 def own_cases():
     """Every case as a function without arguments, by name."""
-    import jax
-
     from jaxgen import models, ntk
 
     def empirical(model, count, *shape, mode):
@@ -74,7 +69,6 @@ def own_cases():
 
 def peer_cases():
     """The same by neural_tangents, as far as its last release can: by Jacobians, which of the dense net are larger than memory."""
-    import jax
     import neural_tangents as nt
     from neural_tangents import stax
 
@@ -108,22 +102,20 @@ def peer_cases():
 
 
 def large_case():
-    """A trace kernel of 20,000 examples in a file."""
-    import jax
-
+    """CPU and wall seconds of a trace kernel of 20,000 examples in a file, compilation included."""
     from jaxgen import models, ntk
 
     model, x = models.mlp((512, 512, 10)), normal(0, 20_000, 784)
     params = jax.jit(model.init)(jax.random.key(1), x[:1])
-    start = time.perf_counter()
+    before, start = time.process_time(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         ntk.to_memmap(Path(folder) / "kernel.npy", model.apply, params, x)
-    return time.perf_counter() - start
+    return time.process_time() - before, time.perf_counter() - start
 
 
 def one(case, peer):
     """Runs one case in this process and prints its seconds and the memory it came to."""
-    cpu, wall = (large_case(),) * 2 if case == "large" else seconds((peer_cases() if peer else own_cases())[case])
+    cpu, wall = large_case() if case == "large" else seconds((peer_cases() if peer else own_cases())[case])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({"cpu": round(cpu, 4), "wall": round(wall, 4), "GiB": round(peak, 2)}))
 
@@ -137,8 +129,6 @@ def in_process(python, case, *, peer=False):
 
 def product_rate():
     """Multiplications and additions a second of a product of two matrices of 2048 rows and columns."""
-    import jax
-
     a = normal(5, 2048, 2048)
     product = jax.jit(lambda a: a @ a)
     return 2 * 2048**3 / seconds(lambda: product(a))[1]
@@ -171,21 +161,9 @@ def main():
     rate = product_rate()
     work = 2 * (2048**2 / 2) * (785 + 513 + 2 * 513 * 10 + 100 - 10)
     wall = found["MLP n=2048 trace"].get("wall", float("nan"))
-    print(print(f"products of matrices: {rate / 1e9:.0f} GFLOP/s; the first case takes {wall * rate / work:.2f} times as long as its own"))
-    import jax
-
-    machine = {"processor": _processor(), "cores": os.cpu_count(), "device": jax.devices()[0].platform, "jax": jax.__version__}
-    machine |= {"GFLOP/s": round(rate / 1e9), "load": round(os.getloadavg()[0], 1)}
-    path = Path(__file__).parent / "results" / f"ntk-{machine['device']}.json"
-    path.write_text(json.dumps({"machine": machine} | found, indent=1) + "\n")
-
-
-def _processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+    print(f"products of matrices: {rate / 1e9:.0f} GFLOP/s; the first case takes {wall * rate / work:.2f} times as long as its own")
+    path = Path(__file__).parent / "results" / f"ntk-{jax.devices()[0].platform}.json"
+    path.write_text(json.dumps({"machine": machine() | {"GFLOP/s": round(rate / 1e9)}} | found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -156,7 +156,6 @@ def _smooth_chain(layers, links, loss, params, x, y, key, num_probes):
     found = structure.layers_of_chain(layers, links, inputs)
     outputs = layers.forward(params, x).outputs[0]
     columns, signs = output_factor(loss, outputs, y)
-
     gradient = jax.grad(lambda outputs: loss(outputs, y).sum())(outputs)
     traces, pulled = _pulled_back(found, columns, signs, gradient)
     seconds = [layer.bend * cotangent for layer, cotangent in zip(found[:-1], pulled, strict=True)]

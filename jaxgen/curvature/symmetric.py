@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,6 +10,7 @@ import lineax as lx
 from jaxtyping import Array, Float, PyTree
 
 from jaxgen._core.checks import floating, is_traced, require
+from jaxgen._core.symmetric_operators import register_symmetric
 from jaxgen.curvature.in_turn import in_turn
 from jaxgen.curvature.loops import loop_body
 
@@ -74,41 +74,9 @@ def _linearise(operator: CurvatureOperator) -> lx.AbstractLinearOperator:
     return lx.FunctionLinearOperator(product, structure, tag)
 
 
-@lx.materialise.register(CurvatureOperator)
-def _materialise(operator: CurvatureOperator) -> lx.AbstractLinearOperator:
-    return lx.materialise(lx.linearise(operator))
-
-
 @lx.diagonal.register(CurvatureOperator)
 def _diagonal(operator: CurvatureOperator) -> Array:
     return jnp.diagonal(operator.as_matrix())
 
 
-@lx.conj.register(CurvatureOperator)
-def _conj(operator: CurvatureOperator) -> CurvatureOperator:
-    return operator
-
-
-@lx.is_symmetric.register(CurvatureOperator)
-def _is_symmetric(operator: CurvatureOperator) -> bool:
-    return True
-
-
-@lx.is_positive_semidefinite.register(CurvatureOperator)
-def _is_positive_semidefinite(operator: CurvatureOperator) -> bool:
-    return isinstance(operator, PositiveOperator)
-
-
-def _false(operator: Any) -> bool:
-    return False
-
-
-for _query in (
-    lx.is_diagonal,
-    lx.is_tridiagonal,
-    lx.has_unit_diagonal,
-    lx.is_lower_triangular,
-    lx.is_upper_triangular,
-    lx.is_negative_semidefinite,
-):
-    _query.register(CurvatureOperator)(_false)
+register_symmetric(CurvatureOperator, lambda operator: isinstance(operator, PositiveOperator))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 from jaxgen._core.checks import floating, leading_axis, positive_integer, require
+from jaxgen._core.symmetric_operators import register_symmetric
 from jaxgen.gradients.examples import gram, per_example
 from jaxgen.gradients.risks import LossFn, parameters, value_and_gradient
 from jaxgen.gradients.spread import dispersion
@@ -221,38 +221,9 @@ def _linearise(operator: NoiseCovariance) -> lx.AbstractLinearOperator:
     return lx.FunctionLinearOperator(product, structure, (lx.symmetric_tag, lx.positive_semidefinite_tag))
 
 
-@lx.materialise.register(NoiseCovariance)
-def _materialise(operator: NoiseCovariance) -> lx.AbstractLinearOperator:
-    return lx.materialise(lx.linearise(operator))
-
-
 @lx.diagonal.register(NoiseCovariance)
 def _diagonal(operator: NoiseCovariance) -> Float[Array, " P"]:
     return operator._factor * jnp.mean(operator._rows() ** 2, axis=0)
 
 
-@lx.conj.register(NoiseCovariance)
-def _conj(operator: NoiseCovariance) -> NoiseCovariance:
-    return operator
-
-
-def _true(operator: Any) -> bool:
-    return True
-
-
-def _false(operator: Any) -> bool:
-    return False
-
-
-for _query in (lx.is_symmetric, lx.is_positive_semidefinite):
-    _query.register(NoiseCovariance)(_true)
-
-for _query in (
-    lx.is_diagonal,
-    lx.is_tridiagonal,
-    lx.has_unit_diagonal,
-    lx.is_lower_triangular,
-    lx.is_upper_triangular,
-    lx.is_negative_semidefinite,
-):
-    _query.register(NoiseCovariance)(_false)
+register_symmetric(NoiseCovariance, lambda operator: True)

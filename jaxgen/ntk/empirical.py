@@ -1,6 +1,7 @@
 """The neural tangent kernel of a finite net."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 from jaxgen._core.checks import floating, leading_axis, require
+from jaxgen._core.sharding import place
 from jaxgen._core.subtrees import Subtree
 from jaxgen.ntk.features import ApplyFn, Features, features
 from jaxgen.ntk.plans import Plan, Problem, checked_problem, planned
@@ -19,6 +21,9 @@ PIECES, SMALL = 6, 64
 """Pieces that the rows of a symmetric kernel are cut into, and a number of rows below which they are not."""
 AXIS = "examples"
 """Name of the axis of a mesh that rows are spread over."""
+SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
+KEPT_PROGRAMS = 16
+"""Compiled programs for meshes that stay for the next kernel of the same net."""
 
 
 def empirical(
@@ -73,7 +78,7 @@ def empirical(
     """
     if mesh is None:
         return _empirical(apply_fn, params, x1, x2, mode, strategy, chunk_size, precision, hashable(subtree))
-    return _over_mesh(mesh, apply_fn, params, x1, x2, mode, strategy, chunk_size, precision, subtree)
+    return _over_mesh(mesh, apply_fn, params, x1, x2, (mode, strategy, chunk_size, precision, hashable(subtree)))
 
 
 def hashable(subtree: Subtree | None) -> Any:
@@ -191,20 +196,24 @@ def _by_products(apply_fn: ApplyFn, problem: Problem, plan: Plan) -> Array:
     return jnp.moveaxis(jax.lax.map(of_example, jnp.arange(plan.shape[1])), 0, 1)
 
 
-def _over_mesh(mesh, apply_fn, params, x1, x2, mode, strategy, chunk_size, precision, subtree):
+def _over_mesh(mesh: Mesh, apply_fn: ApplyFn, params: PyTree, x1: PyTree, x2: PyTree | None, options: tuple[Any, ...]) -> Array:
     """Every device computes its rows against all columns; only inputs travel."""
     require(AXIS in mesh.axis_names, f"mesh must have an axis named {AXIS!r}; it has {', '.join(map(repr, mesh.axis_names)) or 'none'}")
-    checked_problem(apply_fn, params, x1, x2, mode, strategy, precision, subtree)
     columns = x1 if x2 is None else x2
     count, devices = leading_axis("x1", x1), mesh.shape[AXIS]
     padding = -count % devices
     rows = jax.tree.map(lambda leaf: jnp.concatenate([jnp.asarray(leaf), jnp.repeat(jnp.asarray(leaf)[-1:], padding, axis=0)]), x1)
-    split, whole = PartitionSpec(AXIS), PartitionSpec()
-    rows = jax.device_put(rows, NamedSharding(mesh, split))
-    params, columns = jax.device_put((jax.tree.map(lambda leaf: floating("params", leaf), params), columns), NamedSharding(mesh, whole))
+    params = jax.tree.map(lambda leaf: floating("params", leaf), params)
+    params, columns = place((params, jax.tree.map(jnp.asarray, columns)), NamedSharding(mesh, WHOLE))
+    found = _program(mesh, apply_fn, options)(params, place(rows, NamedSharding(mesh, SPLIT)), columns)
+    return found[:count] if padding else found
+
+
+@lru_cache(maxsize=KEPT_PROGRAMS)
+def _program(mesh: Mesh, apply_fn: ApplyFn, options: tuple[Any, ...]) -> Callable[[PyTree, PyTree, PyTree], Array]:
+    """The kernel of spread rows, compiled once for as many calls as there are."""
 
     def of_rows(params: PyTree, rows: PyTree, columns: PyTree) -> Array:
-        return _empirical(apply_fn, params, rows, columns, mode, strategy, chunk_size, precision, hashable(subtree))
+        return _empirical(apply_fn, params, rows, columns, *options)
 
-    found = jax.jit(jax.shard_map(of_rows, mesh=mesh, in_specs=(whole, split, whole), out_specs=split, check_vma=False))(params, rows, columns)
-    return found[:count] if padding else found
+    return jax.jit(jax.shard_map(of_rows, mesh=mesh, in_specs=(WHOLE, SPLIT, WHOLE), out_specs=SPLIT, check_vma=False))

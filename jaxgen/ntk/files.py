@@ -62,7 +62,7 @@ def to_memmap(
             room enough, the folder does not exist, the place of an example in its batch matters, or as `empirical`.
         TypeError: as `empirical`.
 
-    Source: spec NTK-19. Cost: that of `empirical`, and the passes of a block of columns again for every block of rows.
+    Source: spec NTK-19. Cost: that of `empirical`, and the passes over two blocks of examples again for every block of the kernel.
     """
     path = Path(path)
     positive_integer("block_size", block_size)

@@ -1,7 +1,6 @@
 """Nets to first order in their parameters, and products with their kernel that need no matrix."""
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,6 +9,7 @@ import lineax as lx
 from jaxtyping import Array, Float, PyTree
 
 from jaxgen._core.checks import floating, leading_axis, require
+from jaxgen._core.symmetric_operators import register_symmetric
 from jaxgen.ntk.features import ApplyFn, output_shape
 
 
@@ -157,40 +157,12 @@ def _linearise(kernel: KernelOperator) -> lx.AbstractLinearOperator:
     return lx.FunctionLinearOperator(kernel.product(), kernel.in_structure(), lx.positive_semidefinite_tag)
 
 
-@lx.materialise.register(KernelOperator)
-def _materialise(kernel: KernelOperator) -> lx.AbstractLinearOperator:
-    return lx.materialise(lx.linearise(kernel))
-
-
 @lx.diagonal.register(KernelOperator)
 def _diagonal(kernel: KernelOperator) -> Array:
     return jnp.diagonal(kernel.as_matrix())
 
 
-@lx.conj.register(KernelOperator)
-def _conj(kernel: KernelOperator) -> KernelOperator:
-    return kernel
-
-
-def _true(kernel: Any) -> bool:
-    return True
-
-
-def _false(kernel: Any) -> bool:
-    return False
-
-
-for _query in (lx.is_symmetric, lx.is_positive_semidefinite):
-    _query.register(KernelOperator)(_true)
-for _query in (
-    lx.is_diagonal,
-    lx.is_tridiagonal,
-    lx.has_unit_diagonal,
-    lx.is_lower_triangular,
-    lx.is_upper_triangular,
-    lx.is_negative_semidefinite,
-):
-    _query.register(KernelOperator)(_false)
+register_symmetric(KernelOperator, lambda kernel: True)
 
 
 def _floating_params(params: PyTree) -> PyTree:

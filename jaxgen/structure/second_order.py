@@ -12,7 +12,7 @@ from jaxgen.structure.capture import Layers
 from jaxgen.structure.degrees import CONSTANT, is_affine
 from jaxgen.structure.evaluation import evaluate, zero_perturbations
 from jaxgen.structure.graph import Constant, Node
-from jaxgen.structure.sites import Site
+from jaxgen.structure.sites import Analysis, Site
 
 Along = Callable[[Site, Array], Float[Array, " N"]]
 
@@ -75,7 +75,7 @@ def _path(layers: Layers, site: Site) -> dict[Node, bool]:
     """The operations that a perturbation of a site reaches, in order, and whether they are not affine in what it moves."""
     analysis, reached, found = layers.analysis, set(), {}
     for node in analysis.graph.nodes:
-        inside = node in analysis.loops and site in analysis.loops[node].analysis.all_sites()
+        inside = _is_inside(analysis, site, node)
         moved = [atom in reached or (node is site.node and atom == site.variable) for atom in node.inputs]
         if node.primitive in CONSTANT or not (inside or any(moved)):
             continue
@@ -94,7 +94,7 @@ def _moving(layers: Layers, node: Node, values: dict[int, Any], tangents: dict[i
             if atom == site.variable:
                 operands[i] = jax.lax.broadcast_in_dim(values[site.cut], site.shape, site.dims)
                 moves[i] = direction
-    inside = node in analysis.loops and site in analysis.loops[node].analysis.all_sites()
+    inside = _is_inside(analysis, site, node)
     still = zero_perturbations(analysis)[site.number] if inside else None
 
     def fn(*moved: Array) -> list[Any]:
@@ -106,6 +106,10 @@ def _moving(layers: Layers, node: Node, values: dict[int, Any], tangents: dict[i
 
     primals = *(operands[i] for i in moves), *([still] if inside else [])
     return fn, primals, (*moves.values(), *([direction] if inside else []))
+
+
+def _is_inside(analysis: Analysis, site: Site, node: Node) -> bool:
+    return node in analysis.loops and site in analysis.loops[node].analysis.all_sites()
 
 
 def _floating(layers: Layers, node: Node) -> list[int]:
