@@ -81,7 +81,7 @@ def _per_example(loss_fn, params, batch, key, num_probes):
         require(not repeated, f"{names} is used again at every step of a loop: its part of the trace is not one of activations; use curvature.trace")
     leaves = jax.tree.leaves(params)
     evaluation = layers.forward(params, batch)
-    shared = structure.biases(layers)
+    shared = {bias: layer for bias, layer in structure.biases(layers).items() if len(layers.sites[layer].shape) == 2}
     probed = [site for site in layers.sites if site.number not in shared]
     along = structure.second_derivatives(layers, params, batch, probed)
 

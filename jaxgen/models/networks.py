@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from jaxgen._core.checks import checked, choice, floating, positive_integer, require
-from jaxgen.models.convolution import convolution_by_patches
+from jaxgen._core.convolution import convolution_by_patches
 
 Activation = Callable[[Array], Array]
 

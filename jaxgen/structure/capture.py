@@ -43,6 +43,7 @@ class Layers:
         params: parameters, a pytree of arrays.
         batch: examples, a pytree whose leaves have leading axis N.
         check: sees the shapes of the results, and may raise, before the analysis does.
+        by_patches: convolutions as products of patches with their kernels, which in loops are faster on a CPU.
 
     Raises:
         Coupled: if examples influence each other.
@@ -56,12 +57,14 @@ class Layers:
         params: PyTree,
         batch: PyTree,
         check: Callable[[PyTree], None] = lambda result: None,
+        *,
+        by_patches: bool = False,
     ):
         self.count = leading_axis("batch", batch)
         self.structure = jax.tree.structure(params)
         paths, leaves = zip(*jax.tree.leaves_with_path(params), strict=True) if jax.tree.leaves(params) else ((), ())
         self.num_leaves = len(leaves)
-        graph, result = trace(fn, params, batch)
+        graph, result = trace(fn, params, batch, by_patches=by_patches)
         check(result)
         inputs = [Value(leaves=frozenset({i}), alias=Alias(i, lambda array, lead: array)) for i in range(self.num_leaves)]
         inputs += [Value(axis=Axis(0)) for _ in jax.tree.leaves(batch)]
@@ -158,13 +161,15 @@ def understood(fn: Callable[[PyTree, PyTree], Any], params: PyTree, batch: PyTre
 
 
 def biases(layers: Layers) -> dict[int, int]:
-    """Sites of biases that are added to what a dense layer puts out, once an example, with the layer's: both have one cotangent."""
-    dense = {site.node.outputs[0]: site for site in layers.sites if site.kind == "dot" and len(site.shape) == 2 and not site.lengths}
+    """Sites of biases that are added to what a dense or convolutional layer puts out, with the layer's: both have one cotangent."""
+    products = {site.node.outputs[0]: site for site in layers.sites if site.kind in ("dot", "conv") and not site.lengths}
     found = {}
     for site in layers.sites:
         others = [atom for atom in site.node.inputs if atom != site.variable]
-        if site.kind == "direct" and site.node.primitive == "add" and others and isinstance(others[0], int) and others[0] in dense and 1 in site.dims:
-            found[site.number] = dense[others[0]].number
+        if site.kind == "direct" and site.node.primitive == "add" and others and isinstance(others[0], int) and others[0] in products:
+            layer = products[others[0]].number
+            if layers.layouts[site.number].out == layers.layouts[layer].out:
+                found[site.number] = layer
     return found
 
 

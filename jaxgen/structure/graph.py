@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,6 +10,8 @@ import numpy as np
 from jax.core import eval_jaxpr
 from jax.extend.core import Literal
 from jaxtyping import PyTree
+
+from jaxgen._core.convolution import convolution_by_patches
 
 INLINED = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_lin"}
 """Calls that are nothing but their body. Rules of `custom_jvp` and `custom_vjp` survive: those stay nodes."""
@@ -83,15 +86,18 @@ class Graph:
         return np.result_type(atom.value) if isinstance(atom, Constant) else self.avals[atom].dtype
 
 
-def trace(fn: Callable[..., Any], *args: PyTree) -> tuple[Graph, PyTree]:
-    """The graph of `fn` on arguments like `args`, whose leaves are its inputs in order, and the result's shapes."""
+def trace(fn: Callable[..., Any], *args: PyTree, by_patches: bool = False) -> tuple[Graph, PyTree]:
+    """The graph of `fn` on arguments like `args`, whose leaves are its inputs in order, and the result's shapes.
+
+    With `by_patches`, convolutions are replaced by products of matrices, as far as `convolution_by_patches` knows them.
+    """
     leaves, structure = jax.tree.flatten(args)
     shapes = [jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves]
     program, result = jax.make_jaxpr(lambda *flat: fn(*jax.tree.unflatten(structure, flat)), return_shape=True)(*shapes)
-    return flatten(program), result
+    return flatten(program, by_patches=by_patches), result
 
 
-def flatten(program: Any, within: str = "") -> Graph:
+def flatten(program: Any, within: str = "", *, by_patches: bool = False) -> Graph:
     """The graph of a traced program, with calls inlined."""
     jaxpr, consts = getattr(program, "jaxpr", program), getattr(program, "consts", ())
     graph = Graph((), (), [], {}, [], {})
@@ -115,6 +121,8 @@ def flatten(program: Any, within: str = "") -> Graph:
             called = equation.params.get("jaxpr", equation.params.get("call_jaxpr")) if name in INLINED else None
             if name == "stack":
                 called = _stack(equation)
+            if name == "conv_general_dilated" and by_patches:
+                called = _patches(equation)
             if called is not None:
                 inner = getattr(called, "jaxpr", called)
                 inside: dict[Any, Atom] = dict(zip(inner.invars, operands, strict=True))
@@ -124,7 +132,7 @@ def flatten(program: Any, within: str = "") -> Graph:
             defined = tuple(define(variable) for variable in equation.outvars)
             names.update(zip(equation.outvars, defined, strict=True))
             bodies = [equation.params[key] for key in CHILDREN.get(name, ()) if key in equation.params]
-            children = tuple(flatten(child, scope) for body in bodies for child in (body if isinstance(body, tuple) else (body,)))
+            children = tuple(flatten(child, scope, by_patches=by_patches) for body in bodies for child in (body if isinstance(body, tuple) else (body,)))
             node = Node(name, equation.params, tuple(operands), defined, scope, _evaluator(equation, jaxpr), children)
             graph.nodes.append(node)
             graph.producers.update(dict.fromkeys(defined, node))
@@ -143,6 +151,19 @@ def _stack(equation: Any) -> Any:
     axis = equation.params["axis"]
     shapes = [jax.ShapeDtypeStruct(operand.aval.shape, operand.aval.dtype) for operand in equation.invars]
     return jax.make_jaxpr(lambda *parts: jax.lax.concatenate([jax.lax.expand_dims(part, (axis,)) for part in parts], axis))(*shapes)
+
+
+def _patches(equation: Any) -> Any:
+    """The program of a convolution as a product of patches with its kernel; None where that is not known."""
+    params = equation.params
+    options = {name: params[name] for name in ("window_strides", "padding", "lhs_dilation", "rhs_dilation", "dimension_numbers", "precision")}
+    shapes = [jax.ShapeDtypeStruct(operand.aval.shape, operand.aval.dtype) for operand in equation.invars]
+    if params["batch_group_count"] != 1 or params["preferred_element_type"] not in (None, shapes[0].dtype):
+        return None
+    try:
+        return jax.make_jaxpr(partial(convolution_by_patches, feature_group_count=params["feature_group_count"], **options))(*shapes)
+    except ValueError:
+        return None
 
 
 def _evaluator(equation: Any, template: Any) -> Callable[..., list[Any]]:

@@ -176,10 +176,12 @@ class Layout(NamedTuple):
         term: from the recorded operand and the cotangent to the site's term.
         canonical: from an array like the cut, with an axis before for every loop it varies over, to the order of
             `Term.blocks`: shape (S, I, O) for products, the cut's own for others.
+        out: axes of the perturbation that O is made of, or the whole cut where it is no product; None if there are others.
     """
 
     term: Callable[[Any, Array], Term]
     canonical: Callable[[Any], Any]
+    out: tuple[int, ...] | None = None
 
 
 def layout(site: Site, cut_shape: tuple[int, ...], count: int) -> Layout:
@@ -244,7 +246,7 @@ def _dot(site: Site, cut_shape: tuple[int, ...], count: int) -> Layout:
         sizes = [prod(cut_shape[k] for k in group) for group in (batch[1 - side], contracting[1 - side], free_v)]
         return v.transpose(order).reshape(prod(v.shape[:ahead]) * sizes[0], sizes[1], sizes[2])
 
-    return Layout(term, canonical)
+    return Layout(term, canonical, None if batch[0] else tuple(first_v + i for i in range(len(free_v))))
 
 
 def _convolution(site: Site, cut_shape: tuple[int, ...], count: int) -> Layout:
@@ -300,7 +302,7 @@ def _convolution(site: Site, cut_shape: tuple[int, ...], count: int) -> Layout:
         v = v.reshape(-1, groups, out_channels // groups, in_channels, prod(window)).transpose(0, 1, 4, 3, 2)
         return v.reshape(-1, prod(window) * in_channels, out_channels // groups)
 
-    return Layout(term, canonical)
+    return Layout(term, canonical, (numbers.out_spec[1],) if groups == 1 else None)
 
 
 def _embedding(site: Site, cut_shape: tuple[int, ...], count: int) -> Layout:
@@ -333,4 +335,4 @@ def _direct(site: Site, cut_shape: tuple[int, ...], count: int) -> Layout:
         blocks = _arranged(cotangent, axis, count, varying, repeated + summed, [lead + k for k in kept])
         return Blocks((blocks if blocks.shape[2] == 1 else blocks.sum(axis=2)).reshape(count, -1))
 
-    return Layout(term, lambda v: v)
+    return Layout(term, lambda v: v, tuple(kept))

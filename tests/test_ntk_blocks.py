@@ -1,0 +1,59 @@
+"""Features computed a few examples at a time, and convolutions that become products of patches for it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxgen import models, ntk
+from jaxgen.ntk import blocks
+from jaxgen.structure import Layers
+
+
+class _Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.tanh(nn.Conv(4, (3, 3), strides=2)(x))
+        x = nn.tanh(nn.Conv(4, (3, 3), feature_group_count=2)(x))
+        return nn.Dense(3)(x.reshape(len(x), -1))
+
+
+def _problem(count):
+    x = jax.random.normal(jax.random.key(0), (count, 8, 8, 2))
+    return _Net().apply, _Net().init(jax.random.key(1), x), x
+
+
+@pytest.mark.parametrize("mode", ["full", "trace"])
+def test_the_kernel_does_not_depend_on_the_size_of_blocks(mode, monkeypatch):
+    """11 examples in blocks of 4, and 7 of them against 11; the apply functions differ, so that nothing compiled is kept."""
+    apply_fn, params, x = _problem(11)
+    monkeypatch.setattr(blocks, "CACHE", 1 << 40)
+    whole = ntk.empirical(apply_fn, params, x, mode=mode), ntk.empirical(apply_fn, params, x[:7], x, mode=mode)
+    size = 2 * 3 * (64 + 64 + 3) * 4 * x.dtype.itemsize
+    monkeypatch.setattr(blocks, "CACHE", size)
+    assert 1 < blocks.block_size(Layers(apply_fn, params, x), 3) < 7
+
+    def again(params, x):
+        return apply_fn(params, x)
+
+    found = ntk.empirical(again, params, x, mode=mode), ntk.empirical(again, params, x[:7], x, mode=mode)
+    rounding = 200 * jnp.finfo(x.dtype).eps
+    for own, expected in zip(found, whole, strict=True):
+        np.testing.assert_allclose(own, expected, rtol=0, atol=rounding * float(jnp.abs(expected).max()))
+
+
+def test_dense_nets_are_not_cut_into_blocks():
+    model = models.mlp((64, 3))
+    x = jnp.ones((500, 6))
+    params = model.init(jax.random.key(0), x)
+    layers = Layers(model.apply, params, x)
+    assert blocks.block_size(layers, 1000) == 500
+
+
+@pytest.mark.any_precision
+def test_convolutions_become_products_of_patches_where_these_are_known():
+    apply_fn, params, x = _problem(3)
+    kinds = [site.kind for site in Layers(apply_fn, params, x, by_patches=True).sites]
+    assert [kind for kind in kinds if kind != "direct"] == ["dot", "conv", "dot"]
+    assert [site.kind for site in Layers(apply_fn, params, x).sites if site.kind != "direct"] == ["conv", "conv", "dot"]
