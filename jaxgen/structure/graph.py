@@ -132,7 +132,8 @@ def flatten(program: Any, within: str = "", *, by_patches: bool = False) -> Grap
             defined = tuple(define(variable) for variable in equation.outvars)
             names.update(zip(equation.outvars, defined, strict=True))
             bodies = [equation.params[key] for key in CHILDREN.get(name, ()) if key in equation.params]
-            children = tuple(flatten(child, scope, by_patches=by_patches) for body in bodies for child in (body if isinstance(body, tuple) else (body,)))
+            bodies = [child for body in bodies for child in (body if isinstance(body, tuple) else (body,))]
+            children = tuple(flatten(body, scope, by_patches=by_patches) for body in bodies)
             node = Node(name, equation.params, tuple(operands), defined, scope, _evaluator(equation, jaxpr), children)
             graph.nodes.append(node)
             graph.producers.update(dict.fromkeys(defined, node))
