@@ -1,7 +1,7 @@
 """Neural tangent kernels in CPU seconds, beside the products of matrices that they cannot do without, and beside a peer.
 
-`--peer PYTHON` names an interpreter of an environment in which `neural_tangents` runs (its last release needs JAX 0.4.38 or
-older); the same problems are then computed there in the same session. `--large` adds the kernel of 20,000 examples in a file.
+`--peer PYTHON` names an interpreter of an environment in which `neural_tangents` runs (its last commit, with JAX 0.4.38); the
+same problems are then computed there in the same session. `--large` adds the kernel of 20,000 examples in a file.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def own_cases():
 
 
 def peer_cases():
-    """The same by neural_tangents, as far as its last release can: by Jacobians, which of the dense net are larger than memory."""
+    """The same by neural_tangents, by its structured derivatives, which run in its last commit and not in its last release."""
     import neural_tangents as nt
     from neural_tangents import stax
 
@@ -81,7 +81,7 @@ def peer_cases():
         x = normal(0, count, *shape)
         params = init(jax.random.key(1), x.shape)[1]
         axes = {"trace_axes": (-1,)} if trace else {"trace_axes": ()}
-        fn = jax.jit(nt.empirical_ntk_fn(apply, implementation=nt.NtkImplementation.JACOBIAN_CONTRACTION, vmap_axes=0, **axes), static_argnums=())
+        fn = jax.jit(nt.empirical_ntk_fn(apply, implementation=nt.NtkImplementation.STRUCTURED_DERIVATIVES, vmap_axes=0, **axes))
         return lambda: fn(x, None, params)
 
     def infinite(kernel_fn, x, get=("nngp", "ntk")):
@@ -90,10 +90,13 @@ def peer_cases():
 
     dense, small = normal(2, 2000, 784), normal(3, 50, 8, 8, 3)
     hidden = stax.serial(*[layer for _ in range(5) for layer in (stax.Dense(1), stax.Relu())], stax.Dense(1))
+    net = stax.serial(stax.Dense(512), stax.Relu(), stax.Dense(512), stax.Relu(), stax.Dense(10))
     conv = stax.serial(
         *[layer for _ in range(5) for layer in (stax.Conv(1, (3, 3), padding="SAME"), stax.Relu())], stax.GlobalAvgPool(), stax.Dense(1)
     )
     return {
+        "MLP n=2048 trace": empirical(net, 2048, 784, trace=True),
+        "MLP n=1024 full": empirical(net, 1024, 784, trace=False),
         "CNN n=256 trace": empirical(convolutional((16, 32)), 256, 28, 28, 1, trace=True),
         "CNN n=256 full": empirical(convolutional((16, 32)), 256, 28, 28, 1, trace=False),
         "5 hidden ReLU 2000 x 2000": infinite(hidden[2], dense),
@@ -149,7 +152,7 @@ def main():
     for case in own_cases():
         found[case] = in_process(sys.executable, case)
         line = f"{case:28} {found[case]}"
-        if options.peer and case in AIMS and not case.startswith("MLP"):
+        if options.peer and case in AIMS:
             found[case]["peer"] = in_process(options.peer, case, peer=True)
             if "cpu" in found[case]["peer"] and "cpu" in found[case]:
                 found[case]["times faster"] = round(found[case]["peer"]["cpu"] / found[case]["cpu"], 2)

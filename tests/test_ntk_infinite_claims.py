@@ -1,17 +1,17 @@
-"""What the claims about kernels of infinitely wide nets stand on, and that they notice wrong quantities."""
+"""What the claims about kernels of wide nets and of finite ones stand on, and that they notice wrong quantities."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import claims
+from jaxgen import claims, ntk
 from jaxgen.claims.ntk import infinite_kernels, infinite_limits
 from jaxgen.ntk import infinite
 
 pytestmark = pytest.mark.float64
 
-ENTRIES = [f"NTK-{number}" for number in (4, 9, 12, 13, 14, 15, 16, 23, 24)]
+ENTRIES = [f"NTK-{number}" for number in (4, 9, 12, 13, 14, 15, 16, 18, 19, 20, 21, 23, 24)]
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +51,17 @@ def test_a_wrong_kernel_makes_its_claim_fall_short(monkeypatch, registered, id):
     claim = registered[id]
     checks = jax.jit(claim.body)(claim.keys(1)[0])
     assert not all(bool(check.held) for check in checks.values())
+
+
+def test_a_linearization_that_stays_where_it_is_makes_its_claim_fall_short(monkeypatch, registered):
+    monkeypatch.setattr(ntk, "linearize", lambda apply_fn, params: lambda moved, x: apply_fn(params, x))
+    claim = registered["NTK-21"]
+    checks = jax.jit(claim.body)(claim.keys(1)[0])
+    assert not any(bool(check.held) for check in checks.values())
+
+
+def test_a_kernel_file_whose_manifest_goes_unread_makes_its_claim_fall_short(monkeypatch, registered):
+    monkeypatch.setattr("jaxgen.ntk.files._finished", lambda path, manifest, identity: set())
+    claim = registered["NTK-19"]
+    checks = claim.body(claim.keys(1)[0])
+    assert [name for name, check in checks.items() if not bool(check.held)] == ["stale"]

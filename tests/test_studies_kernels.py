@@ -73,7 +73,7 @@ def test_true_labels_are_fitted_before_random_and_these_before_the_worst(small, 
     np.testing.assert_allclose(worst["predicted"], expected, rtol=1e-3)
     for row in results["labels"]:
         assert np.shape(row["net"]) == np.shape(row["limit"]) == np.shape(row["lazy"]) == (2, len(results["net_times"]))
-        assert row["lazy_off"]["value"] < 0.1
+        assert row["lazy_off"]["value"] < 0.05
     with np.load(tmp_path / "parameters.npz", allow_pickle=False) as saved:
         assert saved["W"].shape == (2, 512, 64)
     assert "control" in capsys.readouterr().out

@@ -13,12 +13,13 @@ from jaxtyping import Array, Float, PyTree
 from jaxgen._core.checks import floating, leading_axis, require
 from jaxgen._core.sharding import place
 from jaxgen._core.subtrees import Subtree
-from jaxgen.ntk.features import ApplyFn, Features, features
+from jaxgen.ntk.blocks import block_size, in_blocks
+from jaxgen.ntk.features import ApplyFn, Features, features, output_shape
 from jaxgen.ntk.plans import Plan, Problem, checked_problem, planned
 from jaxgen.structure import Layers
 
-PIECES, SMALL = 6, 64
-"""Pieces that the rows of a symmetric kernel are cut into, and a number of rows below which they are not."""
+PIECES, SMALL = 6, 512
+"""Pieces that the rows of a symmetric kernel are cut into, and a number of rows of the matrix up to which they are not."""
 AXIS = "examples"
 """Name of the axis of a mesh that rows are spread over."""
 SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
@@ -52,7 +53,8 @@ def empirical(
             gradients themselves; `"vector_product"`: one backward and one forward derivative for every column, no gradient
             held; `"auto"`: what `plan` says.
         chunk_size: examples whose gradients are held at a time, which bounds memory. Default: what `plan` says.
-        mesh: devices, with an axis named `"examples"` that rows are spread over; the result is sharded likewise.
+        mesh: devices of one process or of several, with an axis named `"examples"` that rows are spread over, and those of the
+            result too where the number of devices divides N. Of a symmetric kernel each device computes its share of one half.
         precision: None: that of the parameters, products in full; `"f32"`, `"f64"`: everything in it; `"bf16_f32"`: factors
             rounded to bfloat16, sums in float32; `"bf16x3"`: factors as two bfloat16 numbers, three products.
         subtree: part of the parameters: path prefix, several, or a predicate. Kernels of parts add up to the whole one.
@@ -62,7 +64,8 @@ def empirical(
 
     Raises:
         ValueError: if the outputs are not of rank 1 or 2, `x1` and `x2` differ in features, a batch is empty, examples are
-            coupled, `mesh` has no axis `"examples"`, `"f64"` is asked with x64 off, `subtree` is not there, or an option is unknown.
+            coupled, `mesh` has no axis `"examples"`, or with `mesh` or `chunk_size` the place of an example in its batch matters,
+            `"f64"` is asked with x64 off, `subtree` is not there, or an option is unknown.
         TypeError: if a leaf of `params` is not real.
 
     Source: Jacot, Gabriel & Hongler 2018; spec NTK-1, NTK-18, NTK-20. Cost: for dense layers of I inputs and O outputs
@@ -98,11 +101,16 @@ def kernel(apply_fn: ApplyFn, problem: Problem, plan: Plan, precision: str | Non
         return _by_products(apply_fn, problem, plan)
 
     def of(x: PyTree, others: int) -> Features:
-        layers = None
-        if plan.strategy == "structured":
-            same = leading_axis("x", x) == leading_axis("x", problem.x1)
-            layers = problem.layers if same else Layers(apply_fn, problem.params, x)
-        return features(apply_fn, problem.params, x, mode=plan.mode, leaves=problem.leaves, others=others, layers=layers, alone=problem.alone)
+        own = partial(features, apply_fn, problem.params, mode=plan.mode, leaves=problem.leaves, others=others, alone=problem.alone)
+        if plan.strategy != "structured":
+            return own(x, layers=None)
+        same = leading_axis("x", x) == leading_axis("x", problem.x1)
+        layers = problem.layers if same and problem.layers is not None else Layers(apply_fn, problem.params, x)
+        size = block_size(layers, (*output_shape(apply_fn, problem.params, x), 1)[1]) if problem.alone else layers.count
+        if size == layers.count:
+            return own(x, layers=layers)
+        small = Layers(apply_fn, problem.params, jax.tree.map(lambda leaf: leaf[:size], x), by_patches=True)
+        return in_blocks(partial(own, layers=small), x, size)
 
     if plan.chunk_size is not None:
         return _in_chunks(of, problem, plan, precision)
@@ -115,7 +123,7 @@ def kernel(apply_fn: ApplyFn, problem: Problem, plan: Plan, precision: str | Non
 
 def _symmetric(own: Features, plan: Plan, precision: str | None) -> Array:
     """The kernel of examples with themselves, in blocks on and above the diagonal, and their mirror images."""
-    if own.count <= SMALL:
+    if own.count * (own.num_outputs if plan.mode == "full" else 1) <= SMALL:
         return own.kernel(own, plan.mode, precision)
     width = -(-own.count // PIECES)
     pieces = [own.rows(start, min(start + width, own.count)) for start in range(0, own.count, width)]
@@ -197,23 +205,76 @@ def _by_products(apply_fn: ApplyFn, problem: Problem, plan: Plan) -> Array:
 
 
 def _over_mesh(mesh: Mesh, apply_fn: ApplyFn, params: PyTree, x1: PyTree, x2: PyTree | None, options: tuple[Any, ...]) -> Array:
-    """Every device computes its rows against all columns; only inputs travel."""
+    """Rows spread over the devices; only inputs and finished blocks travel."""
     require(AXIS in mesh.axis_names, f"mesh must have an axis named {AXIS!r}; it has {', '.join(map(repr, mesh.axis_names)) or 'none'}")
-    columns = x1 if x2 is None else x2
     count, devices = leading_axis("x1", x1), mesh.shape[AXIS]
     padding = -count % devices
     rows = jax.tree.map(lambda leaf: jnp.concatenate([jnp.asarray(leaf), jnp.repeat(jnp.asarray(leaf)[-1:], padding, axis=0)]), x1)
     params = jax.tree.map(lambda leaf: floating("params", leaf), params)
-    params, columns = place((params, jax.tree.map(jnp.asarray, columns)), NamedSharding(mesh, WHOLE))
-    found = _program(mesh, apply_fn, options)(params, place(rows, NamedSharding(mesh, SPLIT)), columns)
-    return found[:count] if padding else found
+    params, columns = place((params, rows if x2 is None else jax.tree.map(jnp.asarray, x2)), NamedSharding(mesh, WHOLE))
+    inputs = (columns,) if x2 is None else (place(rows, NamedSharding(mesh, SPLIT)), columns)
+    found = _program(mesh, apply_fn, options, len(inputs))(params, *inputs)
+    return (found[:count, :count] if x2 is None else found[:count]) if padding else found
 
 
 @lru_cache(maxsize=KEPT_PROGRAMS)
-def _program(mesh: Mesh, apply_fn: ApplyFn, options: tuple[Any, ...]) -> Callable[[PyTree, PyTree, PyTree], Array]:
+def _program(mesh: Mesh, apply_fn: ApplyFn, options: tuple[Any, ...], num_inputs: int) -> Callable[..., Array]:
     """The kernel of spread rows, compiled once for as many calls as there are."""
+    mode, strategy, _, precision, subtree = options
+    devices = mesh.shape[AXIS]
 
-    def of_rows(params: PyTree, rows: PyTree, columns: PyTree) -> Array:
-        return _empirical(apply_fn, params, rows, columns, *options)
+    def of_rows(params: PyTree, rows: PyTree, *columns: PyTree) -> Array:
+        problem = checked_problem(apply_fn, params, rows, columns[0] if columns else None, mode, strategy, precision, subtree)
+        require(
+            problem.alone or devices == 1,
+            "mesh cannot be used: in apply_fn the place of an example in its batch matters (noise of the batch's shape, for instance), or may matter",
+        )
 
-    return jax.jit(jax.shard_map(of_rows, mesh=mesh, in_specs=(WHOLE, SPLIT, WHOLE), out_specs=SPLIT, check_vma=False))
+        def of(x1: PyTree, x2: PyTree | None = None) -> Array:
+            return _empirical(apply_fn, params, x1, x2, *options)
+
+        return of(rows, columns[0]) if columns else _circle(of, rows, devices, mode)
+
+    specs = (WHOLE, WHOLE) if num_inputs == 1 else (WHOLE, SPLIT, WHOLE)
+    return jax.jit(jax.shard_map(of_rows, mesh=mesh, in_specs=specs, out_specs=SPLIT, check_vma=False))
+
+
+def _circle(of: Callable[..., Array], x: PyTree, devices: int, mode: str) -> Array:
+    """The rows of one device of a symmetric kernel: of the blocks with later panels, round the circle, it computes half, and receives the rest.
+
+    Args:
+        of: kernel of a panel, or of two.
+        x: examples of all panels, one for each device.
+        devices: their number.
+        mode: of the kernel.
+    """
+    here, size, later = jax.lax.axis_index(AXIS), leading_axis("x1", x) // devices, (devices - 1) // 2
+    x = jax.tree.map(lambda leaf: jnp.roll(leaf, -here * size, axis=0), x)
+
+    def panels(start: int, stop: int) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf[start * size : stop * size], x)
+
+    own = panels(0, 1)
+    blocks = [of(own), *(jnp.split(of(own, panels(1, later + 1)), later, axis=1) if later else [])]
+    earlier = [
+        jax.lax.ppermute(_mirrored(block, mode), AXIS, [(i, (i + step) % devices) for i in range(devices)])
+        for step, block in enumerate(blocks[1:], start=1)
+    ]
+    if devices % 2 == 0:
+        blocks.append(_opposite(of, own, panels(devices // 2, devices // 2 + 1), devices, mode))
+    return jnp.roll(jnp.concatenate([*blocks, *reversed(earlier)], axis=1), here * size, axis=1)
+
+
+def _opposite(of: Callable[..., Array], own: PyTree, other: PyTree, devices: int, mode: str) -> Array:
+    """The block of two devices opposite in the circle, of whose rows each computes half."""
+    first, size = jax.lax.axis_index(AXIS) < devices // 2, leading_axis("x1", own)
+    half = -(-size // 2)
+
+    def chosen(here: PyTree, there: PyTree) -> PyTree:
+        return jax.tree.map(partial(jnp.where, first), here, there)
+
+    rows = chosen(jax.tree.map(lambda leaf: leaf[:half], own), jax.tree.map(lambda leaf: leaf[size - half :], other))
+    mine = of(rows, chosen(other, own))
+    others = jax.lax.ppermute(mine, AXIS, [(i, (i + devices // 2) % devices) for i in range(devices)])
+    whole = jnp.concatenate([chosen(mine, others), chosen(others, mine)[2 * half - size :]])
+    return chosen(whole, _mirrored(whole, mode))

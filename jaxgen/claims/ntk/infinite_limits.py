@@ -75,16 +75,22 @@ def _(key):
     return equal_in_mean(_norm_after_erf(key_w, 2 * _unit(key_x, 1, 5)), 4.0)
 
 
+def _backward(features, weights):
+    """b^(1), ..., b^(L + 1) at the features of the way forth."""
+    found = [jnp.ones((len(features[0]), 1))]
+    for feature, weight in zip(features[:0:-1], weights[:0:-1], strict=True):
+        found.append(jnp.sqrt(C_RELU / feature.shape[1]) * (feature > 0) * (found[-1] @ weight))
+    return found[::-1]
+
+
+def _layers(features, backward):
+    """<g^(h-1), g^(h-1)> <b^(h), b^(h)> for h = 1, ..., L + 1."""
+    return [(g @ g.T) * (b @ b.T) for g, b in zip(features, backward, strict=True)]
+
+
 def _layerwise(weights, x):
-    """sum over layers of <g^(h-1), g^(h-1)> <b^(h), b^(h)>, with the backward vectors of the recursion."""
     features = _features(weights, x)
-    backward = jnp.ones((len(x), 1))
-    kernel = 0.0
-    for h in range(len(weights) - 1, -1, -1):
-        kernel = kernel + (features[h] @ features[h].T) * (backward @ backward.T)
-        if h:
-            backward = jnp.sqrt(C_RELU / features[h].shape[1]) * (features[h] > 0) * (backward @ weights[h])
-    return kernel
+    return sum(_layers(features, _backward(features, weights)))
 
 
 @claim(
@@ -131,21 +137,35 @@ def _falls(errors, widths=WIDTHS):
 )
 def wide_nets(key):
     """Three hidden ReLU layers, widths 32, 128 and 512, mean over 16 nets each."""
-    return _wide_errors(key, lambda weights: weights)
+    return _wide_errors(key, lambda key, weights, x: _layerwise(weights, x))
 
 
-def _wide_errors(key, change):
+def _wide_errors(key, kernel_of):
     x = _unit(key, 3, 4)
 
     def empirical(key, width):
-        return _layerwise(change(_weights(key, (4, width, width, width, 1))), x)
+        return kernel_of(key, _weights(key, _shape(width)), x)
 
     return _falls(_mean_errors(key, empirical, infinite.fully_connected(x, depth=3, activation="relu").ntk))
 
 
+def _shape(width):
+    return 4, width, width, width, 1
+
+
 @wide_nets.control("the third matrix tied to the second, which makes gradients depend on the forward pass")
 def _(key):
-    return _wide_errors(key, lambda weights: [*weights[:2], weights[1].T, weights[3]])
+    return _wide_errors(key, lambda key, weights, x: _layerwise([*weights[:2], weights[1].T, weights[3]], x))
+
+
+@wide_nets.control("the standard parametrization, whose weights hold the factor sqrt(c / d): the kernel grows with the width")
+def _(key):
+    def kernel_of(key, weights, x):
+        features = _features(weights, x)
+        first, *others = _layers(features, _backward(features, weights))
+        return first + len(weights[0]) / C_RELU * sum(others)
+
+    return _wide_errors(key, kernel_of)
 
 
 @wide_nets.control("the covariance of the outputs in place of the tangent kernel")
@@ -153,6 +173,34 @@ def _(key):
     x = _unit(key, 3, 4)
     nngp = infinite.fully_connected(x, depth=3, activation="relu").nngp
     return _falls(_mean_errors(key, lambda k, width: _layerwise(_weights(k, (4, width, width, width, 1)), x), nngp))
+
+
+@claim(
+    "NTK-16.fresh",
+    title="On the way back the weights may be fresh copies, independent of those of the way forth, with the same limit",
+    source="Arora et al., Theory of Deep Learning, section 9.4 (independence of gradients); Yang 2019",
+    statement=r"b^{(h)} = \sqrt{c_\sigma / d_h} \, D^{(h)} (\tilde W^{(h+1)})^\top b^{(h+1)}, \; \tilde W \text{ independent of } W: \quad"
+    r" \langle b^{(h)}(x), b^{(h)}(x') \rangle \to \prod_{h'=h}^{L} \dot\Sigma^{(h')}(x, x')",
+    num_seeds=4,
+    chunk_size=1,
+    budget=8.0,
+)
+def fresh_copies(key):
+    return _fresh_errors(key, lambda copies: copies)
+
+
+def _fresh_errors(key, change):
+    def kernel_of(key, weights, x):
+        features = _features(weights, x)
+        copies = change(_weights(jax.random.fold_in(key, 1), _shape(len(weights[0]))))
+        return sum(_layers(features, _backward(features, copies)))
+
+    return _wide_errors(key, kernel_of)
+
+
+@fresh_copies.control("copies of the same second moment, with a mean")
+def _(key):
+    return _fresh_errors(key, lambda copies: [jnp.abs(copy) for copy in copies])
 
 
 CHANNELS = (12, 36, 108)
