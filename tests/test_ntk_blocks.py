@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from jaxgen import models, ntk
 from jaxgen.ntk import blocks
+from jaxgen.ntk.empirical import _empirical
 from jaxgen.structure import Layers
 
 
@@ -57,3 +58,15 @@ def test_convolutions_become_products_of_patches_where_these_are_known():
     kinds = [site.kind for site in Layers(apply_fn, params, x, by_patches=True).sites]
     assert [kind for kind in kinds if kind != "direct"] == ["dot", "conv", "dot"]
     assert [site.kind for site in Layers(apply_fn, params, x).sites if site.kind != "direct"] == ["conv", "conv", "dot"]
+
+
+@pytest.mark.any_precision
+@pytest.mark.parametrize(("net", "mode"), [("mlp", "trace"), ("mlp", "full"), ("cnn", "trace"), ("cnn", "diagonal")])
+def test_the_compiled_program_needs_no_more_than_a_fifth_above_what_the_plan_says(net, mode):
+    """Temporaries and result as the compiler counts them; nothing runs, and shapes are enough for a plan."""
+    model, shape = (models.mlp((128, 128, 10)), (600, 96)) if net == "mlp" else (models.cnn((16,), 10), (256, 14, 14, 1))
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), x)
+    plan = ntk.plan(model.apply, params, x, mode=mode)
+    needed = _empirical.lower(model.apply, params, x, None, mode, "auto", None, None, None).compile().memory_analysis()
+    assert needed.temp_size_in_bytes + needed.output_size_in_bytes <= 1.2 * plan.bytes

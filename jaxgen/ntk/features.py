@@ -238,7 +238,9 @@ def error_floor(kernel: Float[Array, "N N"], *, precision: str | None = None) ->
         ValueError: if `kernel` is not square or `precision` is unknown.
         TypeError: if `kernel` is not real.
 
-    Source: spec NTK-20: an entry is off by at most 2 u |J_i| |J_j|, to first order in u, and the matrix by at most 2 u tr Theta.
+    Source: spec NTK-20: rounding of the factors moves an entry by at most 2 u |J_i| |J_j|, to first order in u, and the matrix
+    by at most 2 u tr Theta. Rounding in the passes and in the sums is not counted; in float32, where it is of the same size,
+    the number is a scale and no bound.
     """
     kernel = floating("kernel", kernel)
     require(kernel.ndim == 2 and kernel.shape[0] == kernel.shape[1], f"kernel must be square, (N, N); got shape {kernel.shape}")

@@ -42,8 +42,8 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Of the kernel and what is held beside it."""
-        return self.feature_bytes + self.output_bytes
+        """Of the kernel and what is held beside it, with the copies of both in another order that products need."""
+        return (3 if self.mode == "diagonal" else 2) * self.feature_bytes + 2 * self.output_bytes
 
     def __str__(self) -> str:
         held = "all examples" if self.chunk_size is None else f"{self.chunk_size} examples at a time"
@@ -96,9 +96,9 @@ def plan(
 
     Args:
         apply_fn: `apply_fn(params, x) -> (N, C)` or `(N,)`.
-        params: parameters, or their shapes.
-        x1: examples of the rows.
-        x2: examples of the columns. Default: `x1`.
+        params: parameters, or their shapes (`jax.ShapeDtypeStruct`).
+        x1: examples of the rows, or their shapes.
+        x2: examples of the columns, or their shapes. Default: `x1`.
         mode: as in `empirical`.
         strategy: as in `empirical`.
         chunk_size: as in `empirical`; None lets the plan choose.
@@ -115,7 +115,14 @@ def plan(
 
     Source: spec NTK-18, NTK-19.
     """
-    return planned(apply_fn, checked_problem(apply_fn, params, x1, x2, mode, strategy, precision, subtree), mode, strategy, chunk_size, memory)
+    found: list[Plan] = []
+
+    def of_shapes(params: PyTree, x1: PyTree, x2: PyTree) -> None:
+        problem = checked_problem(apply_fn, params, x1, x2, mode, strategy, precision, subtree)
+        found.append(planned(apply_fn, problem, mode, strategy, chunk_size, memory))
+
+    jax.eval_shape(of_shapes, params, x1, x2)
+    return found[0]
 
 
 def checked_problem(
