@@ -1,8 +1,8 @@
 """Models: the small nets that claims and studies train, adapters from flax, and per-example losses."""
 
+from jaxgen._core.convolution import convolution_by_patches as convolution_by_patches
 from jaxgen.models.adapters import from_linen as from_linen
 from jaxgen.models.adapters import from_nnx as from_nnx
-from jaxgen._core.convolution import convolution_by_patches as convolution_by_patches
 from jaxgen.models.losses import clip_loss as clip_loss
 from jaxgen.models.losses import half_squared_error as half_squared_error
 from jaxgen.models.losses import loss_fn as loss_fn
