@@ -3,16 +3,19 @@
 import abc
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
 from jaxgen import gradients
 from jaxgen._core.checks import checked, floating, leading_axis, positive_integer, require
+from jaxgen._core.results import Estimate
 from jaxgen.processes.batches import batch_indices
 
 LossFn = Callable[[PyTree, PyTree], Array]
@@ -177,3 +180,67 @@ def gaussian_oracle(gradient_fn: GradientFn, covariance_root: RootFn, noise_scal
     require(scale.ndim == 0, f"noise_scale must be a scalar; got shape {scale.shape}")
     scale = checked(scale, (scale > 0, f"noise_scale must be positive; got {noise_scale}"))
     return GaussianOracle(gradient_fn=gradient_fn, covariance_root=covariance_root, noise_scale=scale)
+
+
+class OracleConditions(NamedTuple):
+    """What `oracle_conditions` found at each of X points.
+
+    Attributes:
+        third_moment: |E z^{(x)3}|_F^2, unbiased, so possibly negative, with its standard error.
+        third_constant: sigma |E z^{(x)3}|_F, the smallest K(x) of condition (3), from `third_moment` cut at 0.
+        moment_constants: E[|z|^{2m}]^{1/2m} / (1 + |x|) for m = 1, 2, ..., in the columns; C_{2m} of condition (4) bounds them.
+    """
+
+    third_moment: Estimate
+    third_constant: Float[Array, " X"]
+    moment_constants: Float[Array, "X m"]
+
+
+def oracle_conditions(key: Key[Array, ""], oracle: GradientOracle, points: PyTree, *, num_draws: int = 1000, max_order: int = 3) -> OracleConditions:
+    """Conditions (3) and (4) under which an equation is an order-1 weak approximation of SGD, looked at by sampling.
+
+    (3): |E z^{(x)3}| <= K(x) / sigma, with K of polynomial growth; (4): E[|z|^{2m}]^{1/2m} <= C_{2m} (1 + |x|). Constants at
+    some points prove neither; what shows that one fails is a constant that grows with sigma, or for (4) with |x|. The
+    third moment is not formed: its squared norm is the mean of <z, z'>^3 over pairs of independent draws.
+
+    Args:
+        key: key of the draws, the same for all points.
+        oracle: from `minibatch_oracle` or `gaussian_oracle`, or any other `GradientOracle`.
+        points: X points, a pytree like the oracle's parameters with a leading axis X on every leaf.
+        num_draws: draws of the noise a point, at least 2; their memory is that of as many parameters.
+        max_order: largest m of condition (4).
+
+    Returns:
+        The constants.
+
+    Raises:
+        ValueError: if `num_draws` < 2, `max_order` < 1, or the leaves of `points` differ in leading axis.
+
+    Source: Malladi, Lyu, Panigrahi and Arora 2022; Arora et al., Theory of Deep Learning, Theorem 12.3.4; spec SDE-12.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxgen import processes
+        >>> oracle = processes.minibatch_oracle(lambda w, z: w * z, jnp.array([2.0, 0.0, 0.0, 0.0]), batch_size=1)
+        >>> found = processes.oracle_conditions(jax.random.key(0), oracle, jnp.array([0.0]), num_draws=4000)
+        >>> abs(found.third_constant.item() - 0.75) < 0.1
+        True
+    """
+    num_draws = positive_integer("num_draws", num_draws, at_least=2)
+    orders = jnp.arange(1, positive_integer("max_order", max_order) + 1)
+    leading_axis("points", points)
+    keys = jax.random.split(key, num_draws)
+
+    def at_point(point):
+        draws = jax.vmap(lambda key: ravel_pytree(oracle.noise(key, point))[0])(keys)
+        products = jnp.matmul(draws, draws.T, precision=jax.lax.Precision.HIGHEST)
+        cubes = jnp.where(jnp.eye(num_draws, dtype=bool), 0, products**3)
+        rows = cubes.sum(axis=1) / (num_draws - 1)
+        third = Estimate(rows.mean(), 2 * rows.std(ddof=1) / math.sqrt(num_draws))
+        norms = jnp.sqrt(jnp.diagonal(products))
+        largest = norms.max()
+        scaled = jnp.mean((norms / jnp.where(largest > 0, largest, 1)) ** (2 * orders[:, None]), axis=1) ** (1 / (2 * orders))
+        constant = oracle.noise_scale.astype(rows.dtype) * jnp.sqrt(jnp.maximum(third.value, 0))
+        return OracleConditions(third, constant, largest * scaled / (1 + optax.tree.norm(point)))
+
+    return jax.lax.map(at_point, jax.tree.map(lambda leaf: floating("points", leaf), points))
