@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxgen import gradients as gradients
     from jaxgen import information as information
     from jaxgen import models as models
+    from jaxgen import normalization as normalization
     from jaxgen import ntk as ntk
     from jaxgen import optimization as optimization
     from jaxgen import plotting as plotting
@@ -37,6 +38,7 @@ ROOMS = (
     "processes",
     "optimization",
     "ntk",
+    "normalization",
     "bounds",
     "plotting",
     "studies",
@@ -55,6 +57,7 @@ __all__ = [
     "gradients",
     "information",
     "models",
+    "normalization",
     "ntk",
     "optimization",
     "plotting",
