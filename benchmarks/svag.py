@@ -16,7 +16,7 @@ from measure import machine, medians
 
 from jaxgen import data, models, processes, seeds
 
-NUM_SEEDS, NUM_STEPS, REPEATS = 16, 1000, 7
+NUM_SEEDS, NUM_STEPS, SEED_STEPS, REPEATS = 16, 1000, 4000, 5
 BATCH_SIZES = (16, 32, 64, 128)
 REFINEMENT = 4.0
 
@@ -54,16 +54,18 @@ def many_seeds():
     loss_fn, params, train = problem()
 
     def one_seed(key, train):
-        rows = batches(key, train, 32, NUM_STEPS)
-        return processes.svag(key, loss_fn, params, train, *rows, 0.1, REFINEMENT)[0]
+        first, second = batches(key, train, 32, SEED_STEPS)
+        return processes.svag(key, loss_fn, params, train, first, second, 0.1, REFINEMENT)[0]
 
     single, keys = jax.jit(one_seed), jax.random.split(jax.random.key(2), NUM_SEEDS)
     runs = {
         "separate": lambda: [jax.block_until_ready(single(key, train)) for key in keys],
-        "together": partial(seeds.run, one_seed, keys, train),
+        "one a device": partial(seeds.run, one_seed, keys, train),
+        "four a device": partial(seeds.run, one_seed, keys, train, chunk_size=4),
     }
     times = medians(runs, REPEATS)
-    return {f"{NUM_SEEDS} seeds, on {jax.device_count()} devices": round(times["together"] / times["separate"], 3)}
+    where = f"{NUM_SEEDS} seeds on {jax.device_count()} devices"
+    return {f"{where}, {name}": round(times[name] / times["separate"], 3) for name in runs if name != "separate"}
 
 
 def memory():
@@ -85,7 +87,7 @@ def main():
     """Runs everything, prints and writes the figures."""
     found = {"machine": machine(), **steps(), **many_seeds(), **memory()}
     for name, value in found.items():
-        print(f"{name:28} {value}")
+        print(f"{name:36} {value}")
     folder = Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
     name = f"svag-{found['machine']['device']}.json"

@@ -163,6 +163,9 @@ def test_losses_that_see_the_scale_are_refused_with_their_defect(key):
     with pytest.raises(ValueError, match="params must not be zero"):
         normalization.spherical_gradient_norm(_rayleigh, jnp.zeros(2), jnp.eye(2)[None])
     assert jnp.isnan(jax.jit(lambda w: normalization.spherical_gradient_norm(squares, w, x))(w))
+    with pytest.raises(ValueError, match="grad_fn must be the gradient of a scale-invariant loss"):
+        normalization.rescaled_gd(lambda w, t: 2 * w, w, 0.0, 3)
+    assert jnp.isnan(jax.jit(lambda w: normalization.rescaled_gd(lambda w, t: 2 * w, w, 0.0, 3)[0].log_norm)(w))
 
 
 def test_at_a_minimum_of_zero_rounding_is_no_defect(key):
@@ -230,12 +233,21 @@ def test_bad_arguments_of_the_guarantees_are_refused():
         (lambda: normalization.scale_invariant_gd_guarantee(1.0, 1.0, 0.1, 0.0), "weight_decay must be positive"),
         (lambda: normalization.scale_invariant_descent_bound(1.0, 1.0, 1.0, 1.0, 0.6), "must be at most 1/2"),
         (lambda: normalization.norm_recursion(-1.0, jnp.ones(2), 0.1, 0.1), "norm0 must be positive"),
+        (lambda: normalization.norm_recursion(1.0, [1.0, -1.0], 0.1, 0.1), "spherical_gradient_norms must be at least 0"),
+        (lambda: normalization.gd_weight_decay(lambda w, t: w, jnp.ones(2), 0.1, 0.1, 0), "num_steps must be an integer of at least 1; got 0"),
+        (lambda: normalization.exponential_schedule(jnp.array([0.1, 0.2]), 0.1), r"must be scalars; got shape \(2,\)"),
+        (
+            lambda: normalization.product_logistic_gd([1.0], [1.0], 5.0, [0.1], 3, num_factors=4),
+            r"one value per step, shape \(3,\); got shape \(1,\)",
+        ),
         (lambda: normalization.equilibrium_norm(1.0, 0.1, 0.0), "weight_decay must be positive"),
         (lambda: normalization.explosive_learning_rate(5.0, 1.0, 3), "num_factors must be even; got 3"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
-    assert jnp.isnan(jax.jit(lambda w: normalization.scale_invariant_gd_guarantee(w, 1.0, 0.5, 1.0).num_steps)(1.0))
+    traced = jax.jit(lambda rate: normalization.scale_invariant_gd_guarantee(1.0, 1.0, rate, 1.0))(0.5)
+    assert jnp.isnan(traced.num_steps)
+    assert traced.vacuous
 
 
 @pytest.mark.float64

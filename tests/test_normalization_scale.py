@@ -178,4 +178,5 @@ def test_directions_and_norms(rtol, precision):
         normalization.with_norm(jnp.zeros(3), 1.0)
     with pytest.raises(ValueError, match="norm must be positive; got -1"):
         normalization.with_norm(params, -1.0)
+    np.testing.assert_allclose(normalization.with_norm(jnp.array([3, 4]), 1.0), [0.6, 0.8], rtol=rtol)
     assert jnp.isnan(jax.jit(lambda w: normalization.with_norm(w, 1.0))(jnp.zeros(2))).all()

@@ -112,10 +112,16 @@ def test_bad_input_is_named():
         processes.ito_generator(_test_function, _drift, lambda x, t: x, noise="full")
     with pytest.raises(ValueError, match=r"diffusion must return a matrix of 2 rows; got shape \(3, 2\)"):
         processes.ito_generator(_test_function, _drift, lambda x, t: jnp.ones((3, 2)), noise="matrix")(x)
-    with pytest.raises(ValueError, match="diffusion must return 2 numbers for noise='diagonal'; got 3"):
+    with pytest.raises(ValueError, match=r"diffusion must return \(2,\) for noise='diagonal'; got \(3,\)"):
         processes.ito_generator(_test_function, _drift, lambda x, t: jnp.ones(3), noise="diagonal")(x)
-    with pytest.raises(ValueError, match="drift must return as many numbers as x has, 2; got 3"):
+    with pytest.raises(ValueError, match=r"drift must return the structure and shapes of x, \(2,\); got \(3,\)"):
         processes.ito_generator(_test_function, lambda x, t: jnp.ones(3), lambda x, t: 1.0)(x)
+    with pytest.raises(ValueError, match=r"of x, \(2, 3\); got \(3, 2\)"):
+        processes.ito_generator(jnp.sum, lambda x, t: x.T, lambda x, t: 1.0)(jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"step must be at least 0; got -0\.1"):
+        processes.one_step_moments(_drift, lambda x, t: 1.0, x, -0.1)
+    with pytest.raises(ValueError, match="learning_rate must be positive; got -1"):
+        processes.oracle_step_moments(processes.minibatch_oracle(lambda w, z: w @ z.T, jnp.eye(2), batch_size=1), x, -1.0)
     with pytest.raises(ValueError, match="order must be an integer of at least 1; got 0"):
         processes.one_step_moments(_drift, lambda x, t: 1.0, x, 0.1, order=0)
 

@@ -104,6 +104,7 @@ def test_errors_that_are_not_positive_are_left_out_with_an_infinite_standard_err
     two = ORDER(errors[:2, 0], SIZES[:2])
     np.testing.assert_allclose(two.value, 1, rtol=1e-5)
     assert jnp.isnan(two.stderr)
+    assert jnp.isnan(ORDER(np.array([0.4, np.nan, 0.1, 0.05]), SIZES).value)
 
 
 @pytest.mark.any_precision

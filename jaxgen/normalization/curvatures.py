@@ -62,7 +62,7 @@ def spherical_curvature(
         num_matvecs: Hessian-vector products at every point and step.
         method: `"sample"`, or `"ascent"` from the same points.
         num_steps: trial steps of the ascent at every point.
-        tolerance: scale-invariance defect that is let pass, over all points.
+        tolerance: scale-invariance defect that is let pass, over all points; see `spherical_gradient_norm`.
 
     Returns:
         The estimate, where it was found, and all norms.

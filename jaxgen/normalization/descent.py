@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from jaxgen._core.checks import checked, floating, per_step, positive_integer, require
 from jaxgen._core.scan import iterate
+from jaxgen.normalization.homogeneity import ROUNDING, TOLERANCE
 from jaxgen.normalization.spheres import length_of, with_norm
 
 GradientFn = Callable[[PyTree, Any], PyTree]
@@ -47,7 +49,7 @@ def gd_weight_decay(
         params: w_0, a pytree of floating leaves.
         learning_rate: eta > 0, a scalar or one value per step.
         weight_decay: wd >= 0, a scalar; every eta_t wd below 1.
-        num_steps: T, at least 0.
+        num_steps: T, at least 1.
         record: `record(params, gradient, t)` with the parameters before step t.
         every: record at t = 0, every, 2 every, ...
 
@@ -68,7 +70,7 @@ def gd_weight_decay(
         >>> bool(jnp.abs(w[1] / w[0]) < 1e-3)
         True
     """
-    num_steps = positive_integer("num_steps", num_steps, at_least=0)
+    num_steps = positive_integer("num_steps", num_steps)
     params = jax.tree.map(lambda leaf: floating("params", leaf), params)
     rates, decay = rate_and_decay(per_step("learning_rate", learning_rate, num_steps), weight_decay)
 
@@ -89,7 +91,7 @@ def norm_recursion(
 
     Args:
         norm0: |w_0| > 0.
-        spherical_gradient_norms: |grad L_t(w_t / |w_t|)| = |w_t| |grad L_t(w_t)| for t = 0, ..., T - 1.
+        spherical_gradient_norms: |grad L_t(w_t / |w_t|)| = |w_t| |grad L_t(w_t)| >= 0 for t = 0, ..., T - 1, T >= 1.
         learning_rate: eta > 0, a scalar or one value per step.
         weight_decay: wd >= 0, a scalar; every eta_t wd below 1.
 
@@ -97,7 +99,8 @@ def norm_recursion(
         |w_0|, ..., |w_T|.
 
     Raises:
-        ValueError: if `norm0` is not a positive scalar, gradient norms are not a vector, or as `gd_weight_decay`.
+        ValueError: if `norm0` is not a positive scalar, gradient norms are not a vector, empty or negative, or as
+            `gd_weight_decay`.
 
     Source: Theory of Deep Learning, (13.4); spec NORM-7.
 
@@ -107,7 +110,8 @@ def norm_recursion(
         [1.0, 1.25, 1.25]
     """
     slopes = floating("spherical_gradient_norms", spherical_gradient_norms)
-    require(slopes.ndim == 1, f"spherical_gradient_norms must be a vector, one value per step; got shape {slopes.shape}")
+    require(slopes.ndim == 1 and slopes.size > 0, f"spherical_gradient_norms must be a vector, one value per step; got shape {slopes.shape}")
+    slopes = checked(slopes, (~(slopes < 0), f"spherical_gradient_norms must be at least 0; got {spherical_gradient_norms}"))
     start = positive_norm("norm0", norm0).astype(slopes.dtype)
     require(start.ndim == 0, f"norm0 must be a scalar; got shape {start.shape}")
     rates, decay = rate_and_decay(per_step("learning_rate", learning_rate, len(slopes)), weight_decay)
@@ -195,11 +199,11 @@ def rescaled_gd(
     schedule grows. Rounding in log eta_t and log |w_t| is relative to their size: take float64 where that passes 100.
 
     Args:
-        grad_fn: `grad_fn(params, t)`, the gradient of a scale-invariant L_t, asked at unit vectors alone. On another loss
-            this is another iteration: try `scale_invariance_defect` first.
+        grad_fn: `grad_fn(params, t)`, the gradient of a scale-invariant L_t, asked at unit vectors alone. One that is not
+            orthogonal to w_0 is refused; to that of another loss, this is another iteration.
         params: w_0, not zero.
         log_learning_rate: log eta_t, a scalar or one value per step, as by `log_exponential_learning_rate`.
-        num_steps: T, at least 0.
+        num_steps: T, at least 1.
         record: `record(state, gradient, t)` with the `Rescaled` state before step t and the gradient at its direction.
         every: record at t = 0, every, 2 every, ...
 
@@ -207,9 +211,9 @@ def rescaled_gd(
         The final state, and the records stacked along a leading axis, None without `record`.
 
     Raises:
-        ValueError: if w_0 is zero (NaN results when traced), or a size is not right.
+        ValueError: if w_0 is zero or the first gradient has a radial part (NaN results when traced), or a size is not right.
 
-    Source: spec NORM-8.
+    Source: spec NORM-8. Cost: T + 1 gradients.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -220,7 +224,7 @@ def rescaled_gd(
         >>> bool(state.log_norm > 100), bool(jnp.isfinite(state.direction).all())
         (True, True)
     """
-    num_steps = positive_integer("num_steps", num_steps, at_least=0)
+    num_steps = positive_integer("num_steps", num_steps)
     log_rates = per_step("log_learning_rate", log_learning_rate, num_steps)
     params = jax.tree.map(lambda leaf: floating("params", leaf), params)
 
@@ -233,8 +237,22 @@ def rescaled_gd(
         return Rescaled(direction, state.log_norm + jnp.log(length).astype(state.log_norm.dtype)), gradient
 
     dtype = jnp.result_type(log_rates, *jax.tree.leaves(params))
-    start = Rescaled(with_norm(params, 1.0), jnp.log(length_of(params)).astype(dtype))
-    return iterate(step, start, num_steps, record=record, every=every)
+    direction = with_norm(params, 1.0)
+    log_norm = _refuse_radial_gradient(jnp.log(length_of(params)).astype(dtype), grad_fn, direction)
+    return iterate(step, Rescaled(direction, log_norm), num_steps, record=record, every=every)
+
+
+def _refuse_radial_gradient(value: Array, grad_fn: GradientFn, direction: PyTree) -> Array:
+    """`value`, where the first gradient is orthogonal to the direction; else a `ValueError`, or NaN when traced."""
+
+    @jax.jit
+    def parts(direction):
+        gradient = grad_fn(direction, jnp.int32(0))
+        return jnp.abs(optax.tree.vdot(direction, gradient)), optax.tree.norm(gradient)
+
+    radial, size = parts(direction)
+    small = ~(radial > TOLERANCE * size + ROUNDING * jnp.finfo(value.dtype).eps)
+    return checked(value, (small, f"grad_fn must be the gradient of a scale-invariant loss; at params / |params| {radial} of its {size} is radial"))
 
 
 def rate_and_decay(rate: Array, weight_decay: ArrayLike, *, scalar: bool = True, below: float = 1.0) -> tuple[Array, Array]:

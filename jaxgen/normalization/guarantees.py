@@ -16,7 +16,7 @@ class ScaleInvariantGuarantee(NamedTuple):
     Attributes:
         num_steps: some t of at most this many steps has a gradient as small as
         squared_gradient_threshold: |grad L(w_t / |w_t|)|^2 is at most this.
-        vacuous: whether every point of the sphere is known to have a gradient that small.
+        vacuous: whether every point of the sphere is known to have a gradient that small; true where the threshold is NaN.
     """
 
     num_steps: Float[Array, "..."]
@@ -102,4 +102,4 @@ def scale_invariant_gd_guarantee(
     product = rate * decay
     distance = 2 * jnp.log(length) - jnp.log(rho * math.pi**2 * rate)
     threshold = 8 * math.pi**4 * rho**2 * product
-    return ScaleInvariantGuarantee((jnp.abs(distance) + 3) / (2 * product), threshold, threshold >= largest**2)
+    return ScaleInvariantGuarantee((jnp.abs(distance) + 3) / (2 * product), threshold, ~(threshold < largest**2))

@@ -10,8 +10,8 @@ from jaxgen._core.checks import checked, floating, positive_integer, require
 def layer_norm(a: Float[ArrayLike, "*n H"], gamma: ArrayLike = 1.0, beta: ArrayLike = 0.0, *, eps: ArrayLike = 0.0) -> Float[Array, "*n H"]:
     """gamma (a - mu) / sqrt(sigma^2 + eps) + beta with mean mu and variance sigma^2 over the H units of each example.
 
-    With eps = 0, as in the source, the result does not change under a -> c a + d, c > 0, however small or large a is; with
-    eps > 0 it changes by about eps / sigma^2.
+    With eps = 0, as in the source, the result does not change under a -> c a + d, c > 0, however small or large a is, as long
+    as its sum over the units does not overflow; with eps > 0 it changes by about eps / sigma^2.
 
     Args:
         a: pre-activations, units along the last axis.

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxgen._core.checks import checked, floating, positive_integer, require
+from jaxgen._core.checks import checked, floating, per_step, positive_integer, require
 from jaxgen._core.scan import iterate
 
 
@@ -51,7 +51,7 @@ def product_logistic_gd(
         y: labels +-1, shape (n,).
         product0: W_0 > 0, shared out equally among the factors.
         learning_rate: eta > 0, a scalar or one value per step.
-        num_steps: T, at least 0.
+        num_steps: T, at least 1.
         num_factors: k, even.
 
     Returns:
@@ -66,22 +66,21 @@ def product_logistic_gd(
     x, y, start = floating("x", x), floating("y", y), floating("product0", product0)
     require(x.ndim == 1 and x.shape == y.shape, f"x and y must be vectors of one length; got shapes {x.shape} and {y.shape}")
     require(start.ndim == 0, f"product0 must be a scalar; got shape {start.shape}")
-    num_steps, count = positive_integer("num_steps", num_steps, at_least=0), _even(num_factors)
-    rates = floating("learning_rate", learning_rate)
+    num_steps, count = positive_integer("num_steps", num_steps), _even(num_factors)
+    rates = per_step("learning_rate", learning_rate, num_steps)
     start = checked(
         start,
         (start > 0, f"product0 must be positive; got {start}"),
         (jnp.abs(y) == 1, "y must be +1 or -1"),
         (rates > 0, f"learning_rate must be positive; got {rates}"),
     )
-    rates = jnp.broadcast_to(rates, (num_steps,))
 
     def step(factor, t):
         slope = jax.grad(lambda product: jnp.sum(jax.nn.softplus(-product * x * y)))(factor**count)
         return factor - rates[t].astype(factor.dtype) * slope * factor ** (count - 1), None
 
     last, before = iterate(step, start ** (1 / count), num_steps, record=lambda factor, aux, t: factor)
-    return (last if num_steps == 0 else jnp.append(before, last)) ** count
+    return jnp.append(before, last) ** count
 
 
 def _even(num_factors: int) -> int:

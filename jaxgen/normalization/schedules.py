@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from jaxgen._core.checks import checked, floating
+from jaxgen._core.checks import checked, floating, require
 
 
 def exponential_learning_rate(learning_rate: ArrayLike, weight_decay: ArrayLike, step: Int[ArrayLike, "..."]) -> Float[Array, "..."]:
@@ -75,7 +75,7 @@ def exponential_schedule(learning_rate: ArrayLike, weight_decay: ArrayLike) -> o
         A function of the step count.
 
     Raises:
-        ValueError: as `exponential_learning_rate`.
+        ValueError: if an argument is no scalar; otherwise as `exponential_learning_rate`.
 
     Source: spec NORM-8.
 
@@ -84,5 +84,6 @@ def exponential_schedule(learning_rate: ArrayLike, weight_decay: ArrayLike) -> o
         >>> from jaxgen import normalization
         >>> optimizer = optax.sgd(normalization.exponential_schedule(0.1, 0.05))
     """
-    log_exponential_learning_rate(learning_rate, weight_decay, 0)
+    first = log_exponential_learning_rate(learning_rate, weight_decay, 0)
+    require(first.ndim == 0, f"learning_rate and weight_decay must be scalars; got shape {first.shape}")
     return lambda count: exponential_learning_rate(learning_rate, weight_decay, count)

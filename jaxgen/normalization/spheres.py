@@ -41,7 +41,7 @@ def with_norm(params: PyTree, norm: ArrayLike) -> PyTree:
     """r w / |w|, the parameters of the same direction with norm r.
 
     Args:
-        params: w, not zero.
+        params: w, not zero; integers become the default float.
         norm: r > 0, a scalar.
 
     Returns:
@@ -61,8 +61,9 @@ def with_norm(params: PyTree, norm: ArrayLike) -> PyTree:
     radius = floating("norm", norm)
     require(radius.ndim == 0, f"norm must be a scalar; got shape {radius.shape}")
     radius = checked(radius, (radius > 0, f"norm must be positive; got {norm}"))
+    params = jax.tree.map(lambda leaf: floating("params", leaf), params)
     length = length_of(params)
-    return jax.tree.map(lambda leaf: (floating("params", leaf) / length.astype(jnp.result_type(float, leaf)) * radius).astype(leaf.dtype), params)
+    return jax.tree.map(lambda leaf: (leaf / length.astype(leaf.dtype) * radius).astype(leaf.dtype), params)
 
 
 def radial_gradient(loss_fn: LossFn, params: PyTree, batch: PyTree) -> Float[Array, ""]:
@@ -99,7 +100,8 @@ def spherical_gradient_norm(loss_fn: LossFn, params: PyTree, batch: PyTree, *, t
         loss_fn: `loss_fn(params, batch) -> (N,)`, whose mean L is scale invariant in all of `params`.
         params: w, a pytree of floating leaves, not zero.
         batch: examples, with leading axis N.
-        tolerance: scale-invariance defect that is let pass, between w, 2 w and w / |w|.
+        tolerance: scale-invariance defect that is let pass, between w, 2 w and w / |w|. Changes of L below 100 times the
+            machine's epsilon pass as well, for rounding at a minimum of zero: scale up a loss that is as small everywhere.
 
     Returns:
         The gradient norm on the sphere.

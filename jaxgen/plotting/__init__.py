@@ -4,16 +4,21 @@ from jaxgen.plotting.kernels import kernel_regression as kernel_regression
 from jaxgen.plotting.kernels import ntk_alignment as ntk_alignment
 from jaxgen.plotting.kernels import ntk_complexity as ntk_complexity
 from jaxgen.plotting.kernels import ntk_width as ntk_width
+from jaxgen.plotting.normalization import scale_invariant as scale_invariant
 from jaxgen.plotting.optimization import edge_of_stability as edge_of_stability
+from jaxgen.plotting.processes import scaling_rule as scaling_rule
+from jaxgen.plotting.processes import svag as svag
 from jaxgen.plotting.spectra import spectral_density as spectral_density
 from jaxgen.plotting.style import COLOURS as COLOURS
 from jaxgen.plotting.style import save as save
 from jaxgen.plotting.style import style as style
+from jaxgen.plotting.supersamples import cmi as cmi
 from jaxgen.plotting.training import dispersion as dispersion
 from jaxgen.plotting.training import sgd_bound as sgd_bound
 
 __all__ = [
     "COLOURS",
+    "cmi",
     "dispersion",
     "edge_of_stability",
     "kernel_regression",
@@ -21,7 +26,10 @@ __all__ = [
     "ntk_complexity",
     "ntk_width",
     "save",
+    "scaling_rule",
+    "scale_invariant",
     "sgd_bound",
     "spectral_density",
     "style",
+    "svag",
 ]

@@ -32,7 +32,7 @@ def gradient_flow(
         max_steps: steps of the solver, beyond which it raises.
 
     Returns:
-        x at the times, stacked along a leading axis of length T.
+        x at the times, stacked along a leading axis of length T, of the dtypes of x.
 
     Raises:
         ValueError: if `times` are no vector, negative, infinite or not increasing (NaN results when traced), or `grad_fn` does
@@ -75,7 +75,7 @@ def gradient_flow(
         stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=atol if atol is not None else 1e-2 * tolerance),
         max_steps=positive_integer("max_steps", max_steps),
     )
-    return jax.tree.map(lambda leaf: jnp.where(increasing, leaf, jnp.nan), solution.ys)
+    return jax.tree.map(lambda leaf, x: jnp.where(increasing, leaf, jnp.nan).astype(x.dtype), solution.ys, x0)
 
 
 def _descending(t: Array, x: PyTree, grad_fn: Callable[[PyTree], PyTree]) -> PyTree:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
-from jaxgen._core.checks import choice, floating, positive_integer, require
+from jaxgen._core.checks import checked, choice, floating, positive_integer, require
 from jaxgen.processes.oracles import GradientOracle
 from jaxgen.processes.stochastic_equations import KINDS, Diffusion, Drift
 
@@ -77,7 +77,7 @@ def one_step_moments(
         drift: b, `drift(x, t)` of the structure of x, smooth.
         diffusion: s, as in `euler_maruyama`, smooth; not of the kind `"apply"`.
         x: the start, a pytree of d floating numbers.
-        step: length of the step, a scalar.
+        step: length of the step, a scalar of at least 0.
         t: the start's time.
         noise: what `diffusion` returns: `"scalar"`, `"diagonal"` or `"matrix"`.
         order: number of terms, at least 1; order 2 tells E D and E D D^T from those of SGD.
@@ -86,7 +86,8 @@ def one_step_moments(
         E D, shape (d,), and E D D^T, shape (d, d).
 
     Raises:
-        ValueError: if `noise` is unknown or `"apply"`, `order` < 1, or drift or diffusion have not the shapes of x.
+        ValueError: if `noise` is unknown or `"apply"`, `order` < 1, `step` is no scalar or negative (NaN results when traced),
+            or drift or diffusion have not the shapes of x.
 
     Source: Milstein 1986; spec SDE-15. Cost: each order multiplies that of compiling and running by about 3 d.
 
@@ -100,6 +101,8 @@ def one_step_moments(
     choice("noise", noise, [kind for kind in KINDS if kind != "apply"])
     start, _, equation = _flat(drift, diffusion, noise, x, None)
     step = floating("step", step).astype(start.dtype)
+    require(step.ndim == 0, f"step must be a scalar; got shape {step.shape}")
+    step = checked(step, (step >= 0, f"step must be at least 0; got {step}"))
 
     def moments(flat: Array, _: Array) -> OneStepMoments:
         return OneStepMoments(flat - start, jnp.outer(flat - start, flat - start))
@@ -117,10 +120,13 @@ def oracle_step_moments(oracle: GradientOracle, params: PyTree, learning_rate: A
     Args:
         oracle: from `minibatch_oracle` or `gaussian_oracle`.
         params: where the step is taken, a pytree of d floating numbers; d^2 numbers must fit into memory.
-        learning_rate: eta, a scalar.
+        learning_rate: eta > 0, a scalar.
 
     Returns:
         Exact moments, shapes (d,) and (d, d).
+
+    Raises:
+        ValueError: if `learning_rate` is not a positive scalar (NaN results when traced).
 
     Source: Arora et al., Theory of Deep Learning, section 12.3.2; spec SDE-15.
 
@@ -133,6 +139,8 @@ def oracle_step_moments(oracle: GradientOracle, params: PyTree, learning_rate: A
     """
     mean = ravel_pytree(oracle.mean(params))[0]
     rate, scale = floating("learning_rate", learning_rate).astype(mean.dtype), oracle.noise_scale.astype(mean.dtype)
+    require(rate.ndim == 0, f"learning_rate must be a scalar; got shape {rate.shape}")
+    rate = checked(rate, (rate > 0, f"learning_rate must be positive; got {rate}"))
     covariance = oracle.covariance(params).as_matrix()
     return OneStepMoments(-rate * mean, rate**2 * (jnp.outer(mean, mean) + scale**2 * covariance))
 
@@ -149,12 +157,13 @@ def _flat(
 ) -> tuple[Array, Callable[[Array], PyTree], _Equation]:
     x = jax.tree.map(lambda leaf: floating("x", leaf), x)
     start, unravel = ravel_pytree(x)
-    size = start.size
+    size, shapes = start.size, jax.tree.map(jnp.shape, x)
 
     def flat_drift(flat, t):
-        b = ravel_pytree(drift(unravel(flat), t))[0]
-        require(b.size == size, f"drift must return as many numbers as x has, {size}; got {b.size}")
-        return b.astype(start.dtype)
+        b = drift(unravel(flat), t)
+        found = jax.tree.map(jnp.shape, b)
+        require(found == shapes, f"drift must return the structure and shapes of x, {shapes}; got {found}")
+        return ravel_pytree(b)[0].astype(start.dtype)
 
     def columns(flat, t):
         args = () if key is None else (key,)
@@ -162,9 +171,9 @@ def _flat(
         if noise == "matrix":
             require(jnp.ndim(s) == 2 and len(s) == size, f"diffusion must return a matrix of {size} rows; got shape {jnp.shape(s)}")
             return jnp.asarray(s, start.dtype).T
+        found, expected = jax.tree.map(jnp.shape, s), () if noise == "scalar" else shapes
+        require(found == expected, f"diffusion must return {expected} for noise={noise!r}; got {found}")
         values = ravel_pytree(s)[0].astype(start.dtype)
-        expected = 1 if noise == "scalar" else size
-        require(values.size == expected, f"diffusion must return {expected} numbers for noise={noise!r}; got {values.size}")
         return values[None] if noise == "apply" else values * jnp.eye(size, dtype=start.dtype)
 
     return start, unravel, _Equation(flat_drift, columns)

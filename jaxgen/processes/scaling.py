@@ -48,7 +48,7 @@ def linear_scaling(learning_rate: ArrayLike, batch_size: int, num_steps: int, ka
             K / kappa is not a whole number, so that noise or time would change.
         TypeError: if a size or `kappa` is not a concrete number.
 
-    Source: Goyal et al. 2017; Malladi, Lyu, Panigrahi and Arora 2022; Li, Malladi and Arora 2021, Theorem 5.6; spec SDE-4, SDE-13.
+    Source: Goyal et al. 2017; Malladi, Lyu, Panigrahi and Arora 2022; Li, Malladi and Arora 2021; spec SDE-4, SDE-13.
 
     Example:
         >>> from jaxgen import processes

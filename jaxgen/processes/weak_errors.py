@@ -93,7 +93,7 @@ def weak_order(errors: Estimate | Float[Array, "E *rest"], step_sizes: Float[Arr
         The slope and its standard error: propagated from those of `errors` if they have any, else from the residuals of
         the fit (NaN with two sizes, which leave none). Errors that are not positive, below what sampling noise lets one
         see, are left out of the fit, and the standard error is then infinite, as a warning; NaN for the slope if fewer
-        than two are left.
+        than two are left, or where an error is NaN.
 
     Raises:
         ValueError: if there are fewer than two step sizes, all of them equal or one not positive, or their number is not
@@ -122,7 +122,7 @@ def weak_order(errors: Estimate | Float[Array, "E *rest"], step_sizes: Float[Arr
         (jnp.any(sizes != sizes[0]), f"step_sizes must hold at least two different step sizes; got {step_sizes}"),
     )
     sizes = sizes.reshape(-1, *[1] * (errors.ndim - 1)).astype(errors.dtype)
-    used = errors > 0
+    used = ~(errors <= 0)
     logs = jnp.log(jnp.where(used, errors, 1))
     centred = jnp.where(used, jnp.log(sizes) - _mean(jnp.log(sizes), used), 0)
     weights = centred / jnp.sum(centred**2, axis=0)

@@ -16,13 +16,17 @@ from jaxgen.studies import _output
 from jaxgen.studies._problem import Setup as Setup
 
 STUDIES = {
+    "cmi": "jaxgen.studies.cmi",
     "dispersion": "jaxgen.studies.dispersion",
     "edge-of-stability": "jaxgen.studies.edge_of_stability",
     "kernel-regression": "jaxgen.studies.kernel_regression",
     "ntk-alignment": "jaxgen.studies.ntk_alignment",
     "ntk-complexity": "jaxgen.studies.ntk_complexity",
     "ntk-width": "jaxgen.studies.ntk_width",
+    "scaling-rule": "jaxgen.studies.scaling_rule",
+    "scale-invariant": "jaxgen.studies.scale_invariant",
     "sgd-bound": "jaxgen.studies.sgd_bound",
+    "svag": "jaxgen.studies.svag",
 }
 """Module of every study, by its name on the command line."""
 

@@ -278,15 +278,19 @@ def _(key):
     return at_most(_known_times(norms, math.pi / 4), normalization.scale_invariant_gd_guarantee(norms, 2.0, 0.01, 0.01).num_steps / 10)
 
 
+NUM_STARTS = 36
+"""Starts of a seed of NORM-14, each at seven norms: 1,008 runs in four seeds."""
+
+
 def _by_scale(key, **options):
-    """First times over a million-fold range of |w_0|, a factor of ten apart, and the budgets of the theorem."""
+    """First times from random angles over a million-fold range of |w_0|, a factor of ten apart, and the budgets of the theorem."""
     norms = 10.0 ** jnp.arange(-3, 4)
-    angle = jax.random.uniform(key, minval=0.22 * math.pi, maxval=0.28 * math.pi)
-    times = _known_times(norms, angle, **options)
+    angles = jax.random.uniform(key, (NUM_STARTS,), minval=0.22 * math.pi, maxval=0.28 * math.pi)
+    times = jax.vmap(lambda angle: _known_times(norms, angle, **options))(angles)
     budget = normalization.scale_invariant_gd_guarantee(norms, 2.0, 0.01, 0.01).num_steps
     return {
         "within the budget": at_most(times, budget),
-        "a decade": at_most(times[1:] - times[:-1], math.log(10) / PRODUCT, slack=1),
+        "a decade": at_most(jnp.diff(times), math.log(10) / PRODUCT, slack=1),
     }
 
 
@@ -299,7 +303,7 @@ def _by_scale(key, **options):
     budget=4.0,
 )
 def robust_to_scale(key):
-    """diag(0, 1) from about 45 degrees, seven decades of |w_0|."""
+    """diag(0, 1) from 36 random angles about 45 degrees, at seven norms each, a decade apart."""
     return _by_scale(key)
 
 

@@ -224,7 +224,7 @@ def _accuracies(key, refinements):
 @claim(
     "SDE-20.digits",
     title="Nets trained by SVAG are as accurate as those trained by SGD",
-    source=f"Li, Malladi & Arora 2021, section 6; {BOOK}, section 12.4",
+    source=f"Li, Malladi & Arora 2021; {BOOK}, section 12.4",
     statement=r"\text{test accuracy of SVAG for } l = 1, 2, 4 = \text{that of SGD}",
     statistical=True,
     num_seeds=24,

@@ -118,7 +118,7 @@ def _by_combination(refinement):
 @claim(
     "SDE-17",
     title="l steps of SVAG have the drift and covariance of a step of SGD, and noise that is less skewed",
-    source=f"{PAPER}, proof of Theorem 4.3; {BOOK}, section 12.4",
+    source=f"{PAPER}; {BOOK}, section 12.4",
     statement=r"l \cdot \left(\frac{\eta}{l}\right)^2 \cdot l \sigma^2 \Sigma = \eta^2 \sigma^2 \Sigma, \qquad"
     r" \frac{\mathbb{E} (a z_1 + b z_2)^{\otimes 3}}{l^{3/2}} = \frac{3 l - 1}{2 l^{3/2}} \kappa_3 \le \frac{3}{2 \sqrt l} \kappa_3",
 )
@@ -171,7 +171,7 @@ def _first_order(errors):
 @claim(
     "SDE-18",
     title="SVAG approximates the equation of SGD at first order in eta / l",
-    source=f"{PAPER}, Theorem 4.3; {BOOK}, Theorem 12.4.2",
+    source=f"{PAPER}; {BOOK}, Theorem 12.4.2",
     statement=r"|\mathbb{E} g(x_k) - \mathbb{E} g(X_{k \eta / l})| \le C \eta / l",
     core=True,
     num_seeds=1,
@@ -204,7 +204,7 @@ def _(key):
 @claim(
     "SDE-18.skew",
     title="Without SVAG, larger skewed noise approaches the equation at order one half only",
-    source=f"{PAPER}, section 4; {BOOK}, section 12.4",
+    source=f"{PAPER}; {BOOK}, section 12.4",
     statement=r"\sqrt l \, (\mathbb{E} x_k^3 - \mathbb{E} X_{k \eta / l}^3) \to c \neq 0",
     num_seeds=1,
 )
@@ -227,7 +227,7 @@ def _(key):
 @claim(
     "SDE-18.law",
     title="On a parabola, SVAG's second moment is the equation's up to first order, for any curvature and noise",
-    source=f"{PAPER}, Theorem 4.3",
+    source=f"{PAPER}; {BOOK}, Theorem 12.4.2",
     statement=r"\mathbb{E} x_k^2 - \mathbb{E} X_{k \eta / l}^2 = O(\eta / l)",
     budget=3.0,
 )
@@ -263,7 +263,7 @@ def _oracle_noise(key, *, printed=False):
 @claim(
     "SDE-19",
     title="A SVAG gradient is a noisy gradient oracle of scale sqrt(l) sigma",
-    source=f"{PAPER}, Lemma 4.4; {BOOK}, Problem 12.4.3",
+    source=f"{PAPER}; {BOOK}, Problem 12.4.3",
     statement=r"\hat g = \nabla f + \sqrt l \sigma \hat z, \quad \hat z = \frac{a z_1 + b z_2}{\sqrt l}: \quad"
     r" \operatorname{Cov} \hat z = \Sigma, \quad \mathbb{E} \hat z^{\otimes 3} = \frac{3 l - 1}{2 l^{3/2}} \mathbb{E} z^{\otimes 3}",
     statistical=True,

@@ -86,7 +86,7 @@ def _order(key, *, single=False):
 @claim(
     "SDE-18.net",
     title="On a net with skewed gradient noise, SVAG approaches the equation of SGD at first order in 1 / l",
-    source="Li, Malladi & Arora 2021, Theorem 4.3",
+    source="Li, Malladi & Arora 2021; Arora et al., Theory of Deep Learning, Theorem 12.4.2",
     statement=r"\mathbb{E} |x_{k l}|^2 - \mathbb{E} |X_{k \eta}|^2 = O(\eta / l)",
     statistical=True,
     num_seeds=4,
