@@ -148,6 +148,8 @@ def test_negative_estimates_count_as_zero_in_a_bound_and_are_reported(key, rtol)
     assert not raw.certified
     with pytest.raises(ValueError, match="mutual_informations must be at least -1e-08"):
         bounds.pairwise_cmi(informations)
+    with pytest.raises(ValueError, match="mutual_informations must be at most log 2"):
+        bounds.pairwise_cmi([0.1, 0.7])
 
 
 @pytest.mark.float64

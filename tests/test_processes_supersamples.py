@@ -117,7 +117,8 @@ def test_a_learner_that_remembers_shows_it(key):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pairs": jnp.array([[0, 1], [2, 2]])}, "same row twice"),
+        ({"pairs": jnp.array([[0, 1], [2, 2]])}, "some row of pool is there twice"),
+        ({"pairs": jnp.array([[0, 1], [1, 2]])}, "some row of pool is there twice"),
         ({"pairs": jnp.array([[0, 1], [2, SIZE]])}, r"pairs must lie in \[0, 20\)"),
         ({"u": jnp.array([[0, 2]])}, "u must be binary"),
         ({"u": jnp.array([[0, 1, 1]])}, "pairs must have shape"),

@@ -248,6 +248,7 @@ def test_wrong_values_are_nan_when_traced(key, data, rows):
         ({"b": (STEPS - 1, BATCH)}, "must have the same shape"),
         ({"a": (BATCH,), "b": (BATCH,)}, "num_steps, batch_size"),
         ({"rate": np.ones(3)}, "learning_rate"),
+        ({"a": (0, BATCH), "b": (0, BATCH)}, "batch_indices must hold at least one step"),
         ({"loss_fn": lambda w, z: w.sum()}, "one loss per example"),
     ],
 )
@@ -296,6 +297,7 @@ def test_linear_scaling_keeps_noise_and_time_and_the_square_root_rule_does_not(r
         ((0.1, 32, 100, 3), ValueError, "num_steps / kappa .* must be a whole number"),
         ((0.1, 5, 100, 0.5), ValueError, "kappa batch_size .* must be a whole number"),
         (([0.1], 32, 100, 2), ValueError, "learning_rate must be a scalar"),
+        ((-0.1, 32, 100, 2), ValueError, "learning_rate must be positive"),
         ((0.1, 32, 100, "two"), TypeError, "kappa must be a concrete number"),
     ],
 )

@@ -69,11 +69,14 @@ def pairwise_cmi(mutual_informations: Float[ArrayLike, "*rest n"], *, loss_range
         A two-sided `Bound` with the one term `"information"`.
 
     Raises:
-        ValueError: if there is no pair, an information is below -1e-8, or `loss_range` <= 0.
+        ValueError: if there is no pair, an information is below -1e-8 or above log 2, or `loss_range` <= 0.
 
     Source: Harutyunyan et al. 2021, Theorem 3.1 with m = 1; Wang and Mao 2023, Theorem 3.1; INFO-39.
     """
-    roots = square_root(2 * per_item("mutual_informations", mutual_informations))
+    informations = per_item("mutual_informations", mutual_informations)
+    largest = math.log(2) * (1 + 8 * jnp.finfo(informations.dtype).eps)
+    informations = checked(informations, (informations <= largest, "mutual_informations must be at most log 2, all there is to know about a bit"))
+    roots = square_root(2 * informations)
     value = positive("loss_range", loss_range) * jnp.mean(roots, axis=-1)
     return Bound(value, {"information": value}, assumptions=(SUPERSAMPLE, RANGE))
 

@@ -44,7 +44,7 @@ def linear_scaling(learning_rate: ArrayLike, batch_size: int, num_steps: int, ka
         The new setting.
 
     Raises:
-        ValueError: if `learning_rate` is no scalar, a size is not positive, `kappa` is not positive and finite, or kappa B or
+        ValueError: if `learning_rate` is no positive scalar, a size is not positive, `kappa` is not positive and finite, or kappa B or
             K / kappa is not a whole number, so that noise or time would change.
         TypeError: if a size or `kappa` is not a concrete number.
 
@@ -58,6 +58,7 @@ def linear_scaling(learning_rate: ArrayLike, batch_size: int, num_steps: int, ka
     """
     rate = floating("learning_rate", learning_rate)
     require(rate.ndim == 0, f"learning_rate must be a scalar; got shape {rate.shape}")
+    rate = checked(rate, (rate > 0, f"learning_rate must be positive; got {learning_rate}"))
     batch_size, num_steps = positive_integer("batch_size", batch_size), positive_integer("num_steps", num_steps)
     value = _concrete_positive(kappa)
     return Scaled(

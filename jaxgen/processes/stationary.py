@@ -10,7 +10,7 @@ KINDS = ("sde", "discrete")
 
 
 def stationary_covariance(
-    H: Float[ArrayLike, "d d"], C: Float[ArrayLike, "d d"], eta: Float[ArrayLike, ""], kind: str = "sde"
+    H: Float[ArrayLike, "d d"], C: Float[ArrayLike, "d d"], learning_rate: Float[ArrayLike, ""], kind: str = "sde"
 ) -> Float[Array, "d d"]:
     r"""Covariance $\Lambda$ at which SGD on a quadratic of Hessian H, with gradient noise of covariance C, is stationary.
 
@@ -21,16 +21,16 @@ def stationary_covariance(
 
     Args:
         H: Hessian, symmetric positive definite.
-        C: covariance of the gradient noise, symmetric.
-        eta: learning rate, positive; below 2 over the largest eigenvalue of H for `"discrete"`.
+        C: covariance of the gradient noise, symmetric positive semidefinite.
+        learning_rate: eta, positive; below 2 over the largest eigenvalue of H for `"discrete"`.
         kind: `"sde"` or `"discrete"`.
 
     Returns:
         The covariance of the weights about the minimum.
 
     Raises:
-        ValueError: if shapes do not fit, `H` is not symmetric positive definite, `C` not symmetric, `eta` <= 0, the iteration
-            diverges, or `kind` is unknown.
+        ValueError: if shapes do not fit, `H` is not symmetric positive definite, `C` not semidefinite, `learning_rate` <= 0, the
+            iteration diverges, or `kind` is unknown.
 
     Source: Mandt, Hoffman and Blei 2017, section 3.2; Liu, Ziyin and Ueda 2021, theorem 1; spec INFO-36. Cost O(d^3).
 
@@ -40,23 +40,24 @@ def stationary_covariance(
         0.0193
     """
     choice("kind", kind, KINDS)
-    H, C, eta = floating("H", H), floating("C", C), floating("eta", eta)
+    H, C, rate = floating("H", H), floating("C", C), floating("learning_rate", learning_rate)
     require(H.ndim == 2 and H.shape[0] == H.shape[1] > 0, f"H must be a square matrix; got shape {H.shape}")
     require(C.shape == H.shape, f"C must have the shape of H, {H.shape}; got {C.shape}")
-    require(eta.ndim == 0, f"eta must be a scalar; got shape {eta.shape}")
+    require(rate.ndim == 0, f"learning_rate must be a scalar; got shape {rate.shape}")
     values, vectors = jnp.linalg.eigh(H)
     rotated = _product(_product(vectors.T, C), vectors)
     sums = values[:, None] + values
-    scale = eta / (sums if kind == "sde" else sums - eta * values[:, None] * values)
+    scale = rate / (sums if kind == "sde" else sums - rate * values[:, None] * values)
     symmetric = [(_symmetric(matrix), f"{name} must be symmetric") for name, matrix in (("H", H), ("C", C))]
     rounding = jnp.finfo(values.dtype).eps * len(values) * values[-1]
     conditions = [
         *symmetric,
         (values[0] > rounding, "H must be positive definite; its smallest eigenvalue is not positive"),
-        (eta > 0, "eta must be positive"),
+        (_is_semidefinite(C), "C must be positive semidefinite; its smallest eigenvalue is negative"),
+        (rate > 0, f"learning_rate must be positive; got {learning_rate}"),
     ]
     if kind == "discrete":
-        conditions.append((eta * values[-1] < 2, "the iteration diverges: eta must be below 2 over the largest eigenvalue of H"))
+        conditions.append((rate * values[-1] < 2, "the iteration diverges: learning_rate must be below 2 over the largest eigenvalue of H"))
     return checked(_product(_product(vectors, scale * rotated), vectors.T), *conditions)
 
 
@@ -66,3 +67,8 @@ def _product(a: Array, b: Array) -> Array:
 
 def _symmetric(matrix: Array) -> Array:
     return jnp.abs(matrix - matrix.T).max() <= jnp.finfo(matrix.dtype).eps ** 0.5 * jnp.abs(matrix).max()
+
+
+def _is_semidefinite(matrix: Array) -> Array:
+    values = jnp.linalg.eigvalsh(matrix)
+    return values[0] >= -jnp.finfo(values.dtype).eps * len(values) * jnp.abs(values).max()

@@ -207,11 +207,16 @@ def _checked(pool: PyTree, pairs: Array, u: Array) -> tuple[Array, Array, Array]
     size = leading_axis("pool", pool)
     valid = checked(
         jnp.ones(()),
-        (pairs[..., 0] != pairs[..., 1], "the two examples of every pair must differ; some pair has the same row twice"),
+        (_all_differ(pairs), "the examples of all pairs must differ: some row of pool is there twice, and could be trained on and held out"),
         ((pairs >= 0) & (pairs < size), f"pairs must lie in [0, {size}), the rows of pool"),
         ((u == 0) | (u == 1), "u must be binary: 0 or 1 for every pair"),
     )
     return pairs.astype(jnp.int32), u.astype(jnp.int32), valid
+
+
+def _all_differ(pairs: Array) -> Array:
+    rows = jnp.sort(pairs.reshape(*pairs.shape[:-2], -1), axis=-1)
+    return rows[..., 1:] != rows[..., :-1]
 
 
 def _examples(pool: PyTree, rows: Array) -> PyTree:

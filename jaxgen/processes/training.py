@@ -121,6 +121,7 @@ def num_steps_of(batch_indices: Int[Array, "T b"]) -> int:
     """T, of indices that have the shape (T, b)."""
     shape = jnp.asarray(batch_indices).shape
     require(len(shape) == 2, f"batch_indices must have shape (num_steps, batch_size); got shape {shape}")
+    require(shape[0] >= 1, f"batch_indices must hold at least one step, one row each; got shape {shape}")
     return shape[0]
 
 

@@ -207,13 +207,13 @@ def _(key):
 def unstable_step_sizes_are_refused(key):
     H, C, _ = _quadratic(key)
     eta = 2.01 / jnp.linalg.eigvalsh(H)[-1]
-    return rejects(processes.stationary_covariance, H, C, eta, "discrete", match="eta must be below 2")
+    return rejects(processes.stationary_covariance, H, C, eta, "discrete", match="learning_rate must be below 2")
 
 
 @unstable_step_sizes_are_refused.control("the stochastic differential equation, which is stable at every step size", fails="every")
 def _(key):
     H, C, _ = _quadratic(key)
-    return rejects(processes.stationary_covariance, H, C, 2.01 / jnp.linalg.eigvalsh(H)[-1], match="eta")
+    return rejects(processes.stationary_covariance, H, C, 2.01 / jnp.linalg.eigvalsh(H)[-1], match="learning_rate")
 
 
 def _settled(key):

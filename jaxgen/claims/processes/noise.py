@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgen import gradients, processes
 from jaxgen.claims import claim, equal, equal_in_mean
+from jaxgen.claims.processes._quadratic import OFFSETS, parabolas
 
 NUM_EXAMPLES, BATCH_SIZE = 5, 2
 EXACT = 1e-12
@@ -38,11 +39,6 @@ def _enumerated(params, data, *, replacement):
     return found.mean(axis=0), deviations.T @ deviations / len(found)
 
 
-def _parabolas(x, offsets):
-    """(x - 3)^2, (x + 3)^2 and x^2 + 9, whose mean is x^2 + 9."""
-    return x**2 + 9 - 2 * x * offsets
-
-
 @claim(
     "SDE-2",
     title="Covariance of mini-batch gradient noise, with and without replacement",
@@ -67,7 +63,7 @@ def noise_covariance(key):
             f"{name}: mean": equal(mean, _gradient(params, data, jnp.arange(NUM_EXAMPLES)), rtol=EXACT, atol=EXACT),
         }
     x = jax.random.normal(key)
-    known = gradients.noise_covariance(_parabolas, x, jnp.array([3.0, -3.0, 0.0]))
+    known = gradients.noise_covariance(parabolas, x, OFFSETS)
     return checks | {"parabolas": equal(known.mv(x), 24 * x, rtol=EXACT)}
 
 
@@ -81,7 +77,7 @@ def _(key):
 @noise_covariance.control("the sum over examples in place of the mean")
 def _(key):
     x = jax.random.normal(key)
-    known = gradients.noise_covariance(_parabolas, x, jnp.array([3.0, -3.0, 0.0]))
+    known = gradients.noise_covariance(parabolas, x, OFFSETS)
     return equal(known.mv(x), 72 * x, rtol=EXACT)
 
 
