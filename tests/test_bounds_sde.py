@@ -119,7 +119,10 @@ def test_stationary_covariance_is_differentiable_and_checked_when_traced(rtol):
         (lambda: bounds.gaussian_family_information(jnp.ones(2), jnp.ones((2, 1, 1))), "means must have shape"),
         (lambda: bounds.gaussian_family_information(jnp.ones((2, 1)), jnp.ones((2, 1, 1)), prior="flat"), "prior must be one of"),
         (lambda: bounds.sde_trajectory(jnp.ones((2, 1, 1)), jnp.ones((3, 1, 1)), 5, 0.5), "noise_covariances must have shape"),
-        (lambda: bounds.sde_trajectory(jnp.diag(jnp.array([3.0, -0.5]))[None], jnp.eye(2)[None], 5, 0.5), "drift_covariances must be symmetric positive"),
+        (
+            lambda: bounds.sde_trajectory(jnp.diag(jnp.array([3.0, -0.5]))[None], jnp.eye(2)[None], 5, 0.5),
+            "drift_covariances must be symmetric positive",
+        ),
         (lambda: bounds.sde_trajectory(jnp.ones((2, 1)), jnp.ones((2, 1)), 5, 0.5), "drift_covariances must have shape"),
         (lambda: bounds.terminal_state(jnp.ones((2, 1)), jnp.ones((2, 1, 1)), 0, 0.5), "n must be at least 1"),
     ],

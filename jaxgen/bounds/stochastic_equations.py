@@ -79,7 +79,8 @@ def sde_trajectory(
         A two-sided `Bound` with the one term `"trajectory"`.
 
     Raises:
-        ValueError: if shapes do not fit, some drift covariance is not positive semidefinite or noise covariance not definite, `prior` is unknown, `n` < 1 or `R` < 0.
+        ValueError: if shapes do not fit, some drift covariance is not positive semidefinite or some noise covariance not positive
+            definite, `prior` is unknown, `n` < 1 or `R` < 0.
             Mini-batch noise of n examples has at most n - 1 directions: with d >= n, restrict the weights to a subspace or
             add noise of your own.
 
