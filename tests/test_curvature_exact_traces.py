@@ -136,7 +136,11 @@ def test_tied_weights_and_normalization_are_refused_and_coupling_is_named():
 
 @pytest.mark.float64
 @pytest.mark.parametrize(
-    "name", ["mlp", "convolutions", "residual", "layer norm", "attention", "embedding", "scanned layers", "transposed convolution"]
+    "name",
+    [
+        *("mlp", "residual", "attention", "embedding", "scanned layers", "transposed convolution"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("convolutions", "layer norm")),
+    ],
 )
 def test_probes_of_activations_are_unbiased_for_any_layer(name):
     """400 draws: within 4.5 of their standard errors, for the total and every leaf."""

@@ -25,6 +25,7 @@ def _problem(count):
     return _Net().apply, _Net().init(jax.random.key(1), x), x
 
 
+@pytest.mark.float64
 @pytest.mark.parametrize("mode", ["full", "trace"])
 def test_the_kernel_does_not_depend_on_the_size_of_blocks(mode, monkeypatch):
     """11 examples in blocks of 4, and 7 of them against 11; the apply functions differ, so that nothing compiled is kept."""
@@ -33,7 +34,7 @@ def test_the_kernel_does_not_depend_on_the_size_of_blocks(mode, monkeypatch):
     whole = ntk.empirical(apply_fn, params, x, mode=mode), ntk.empirical(apply_fn, params, x[:7], x, mode=mode)
     size = 2 * 3 * (64 + 64 + 3) * 4 * x.dtype.itemsize
     monkeypatch.setattr(blocks, "CACHE", size)
-    assert 1 < blocks.block_size(Layers(apply_fn, params, x), 3) < 7
+    assert 1 < blocks.block_size(Layers(apply_fn, params, x), 3, mode) < 7
 
     def again(params, x):
         return apply_fn(params, x)
@@ -44,12 +45,13 @@ def test_the_kernel_does_not_depend_on_the_size_of_blocks(mode, monkeypatch):
         np.testing.assert_allclose(own, expected, rtol=0, atol=rounding * float(jnp.abs(expected).max()))
 
 
-def test_dense_nets_are_not_cut_into_blocks():
+def test_dense_nets_are_cut_into_blocks_for_sums_over_outputs_alone():
     model = models.mlp((64, 3))
     x = jnp.ones((500, 6))
     params = model.init(jax.random.key(0), x)
     layers = Layers(model.apply, params, x)
-    assert blocks.block_size(layers, 1000) == 500
+    assert blocks.block_size(layers, 1000, "full") == 500
+    assert blocks.block_size(layers, 1000, "trace") < 100
 
 
 @pytest.mark.any_precision
@@ -70,3 +72,17 @@ def test_the_compiled_program_needs_no_more_than_a_fifth_above_what_the_plan_say
     plan = ntk.plan(model.apply, params, x, mode=mode)
     needed = _empirical.lower(model.apply, params, x, None, mode, "auto", None, None, None).compile().memory_analysis()
     assert needed.temp_size_in_bytes + needed.output_size_in_bytes <= 1.2 * plan.bytes
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("widths", [(7, 5, 3), (6, 3), (3,)])
+def test_sums_over_outputs_of_the_last_two_layers_of_a_chain_are_closed(widths):
+    """Against gradients themselves, for all parameters and for each layer's."""
+    model = models.mlp(widths, activation="tanh")
+    x = jax.random.normal(jax.random.key(0), (6, 4))
+    params = jax.tree.map(lambda leaf: leaf + 0.3, model.init(jax.random.key(1), x))
+    rounding = 200 * jnp.finfo(x.dtype).eps
+    for subtree in (None, *params):
+        expected = ntk.empirical(model.apply, params, x, mode="trace", strategy="jacobian", subtree=subtree)
+        found = ntk.empirical(model.apply, params, x, mode="trace", subtree=subtree)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=rounding * float(jnp.abs(expected).max()))

@@ -16,9 +16,13 @@ CACHE = 2**22
 """Bytes of cotangents that a block of examples may have."""
 
 
-def block_size(layers: Layers, num_outputs: int) -> int:
-    """Number of examples whose cotangents stay in the cache of a CPU; all of them elsewhere, and for nets without positions to sum over."""
-    if jax.default_backend() != "cpu" or all(math.prod(site.shape[:-1]) <= layers.count for site in layers.sites):
+def block_size(layers: Layers, num_outputs: int, mode: str) -> int:
+    """Number of examples whose cotangents stay in the cache of a CPU; all of them elsewhere, and where these are all that is kept.
+
+    Those of dense layers are features themselves, but for sums over outputs, which take them in another order.
+    """
+    dense = all(math.prod(site.shape[:-1]) <= layers.count for site in layers.sites)
+    if jax.default_backend() != "cpu" or (dense and mode in ("full", "diagonal")):
         return layers.count
     dtype = jnp.result_type(*(layers.analysis.graph.dtype(output) for output in layers.analysis.graph.outputs))
     cotangents = sum(num_outputs * math.prod((*site.lengths, *site.shape)) * dtype.itemsize for site in layers.sites)

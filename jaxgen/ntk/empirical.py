@@ -106,7 +106,7 @@ def kernel(apply_fn: ApplyFn, problem: Problem, plan: Plan, precision: str | Non
             return own(x, layers=None)
         same = leading_axis("x", x) == leading_axis("x", problem.x1)
         layers = problem.layers if same and problem.layers is not None else Layers(apply_fn, problem.params, x)
-        size = block_size(layers, (*output_shape(apply_fn, problem.params, x), 1)[1]) if problem.alone else layers.count
+        size = block_size(layers, (*output_shape(apply_fn, problem.params, x), 1)[1], plan.mode) if problem.alone else layers.count
         if size == layers.count:
             return own(x, layers=layers)
         small = Layers(apply_fn, problem.params, jax.tree.map(lambda leaf: leaf[:size], x), by_patches=True)

@@ -45,7 +45,7 @@ class Part:
 
     def merged(self) -> "Part":
         """All outputs as one, whose inner products are sums over outputs; itself where both factors differ from output to output."""
-        if "a" in self.columns:
+        if "a" in self.columns or not self.columns:
             return self
         name = "rows" if self.kind is Blocks else "g"
         array = jnp.moveaxis(self.columns[name], 1, -2)
@@ -158,6 +158,10 @@ def features(
     if singly:
         for leaf, rows in zip(singly, _jacobian_rows(apply_fn, params, x, directions, singly, alone=alone), strict=True):
             parts[leaf, 0] = Part(Blocks, {}, {"rows": rows.reshape(count, len(directions), -1)})
+    if mode == "trace" and layers is not None:
+        for leaf, g in _last_cotangents(layers, params, x).items():
+            if (leaf, 0) in parts:
+                parts[leaf, 0] = dataclasses.replace(parts[leaf, 0], shared=parts[leaf, 0].shared | {"g": g[:, None, None]}, columns={})
     if mode in ("trace", "pseudo"):
         parts = {key: part.merged() for key, part in parts.items()}
     dtype = jnp.result_type(*(jax.tree.leaves(params)[leaf] for leaf in leaves))
@@ -189,6 +193,22 @@ def _parts(layers: Layers, params: PyTree, x: PyTree, directions: Array, leaves:
             found[layer].shared["a"] = jnp.concatenate([a, jnp.ones((*a.shape[:3], 1), a.dtype)], axis=3)
             del found[bias]
     return found
+
+
+def _last_cotangents(layers: Layers, params: PyTree, x: PyTree) -> dict[int, Float[Array, "N O"]]:
+    """For the last two weights of a chain of dense layers, vectors with the products that cotangents have when summed over outputs.
+
+    Those of the last layer are the outputs' directions e_c, so that the sum of products is C; those of the one before are
+    phi'(z) * V e_c, with sum_c (phi'_k V_kc) (phi'_k V_kc) = (phi'_k |V_k|)^2.
+    """
+    links = structure.chain(layers)
+    if links is None:
+        return {}
+    *_, last = found = structure.layers_of_chain(layers, links, [jnp.asarray(leaf) for leaf in jax.tree.leaves((params, x))])
+    cotangents = {last.link.leaf: jnp.full((layers.count, 1), last.weights.shape[1] ** 0.5, last.weights.dtype)}
+    for before in found[-2:-1]:
+        cotangents[before.link.leaf] = before.slope * jnp.linalg.norm(last.weights, axis=1)
+    return cotangents
 
 
 def _varying(layers: Layers, leaf: int, term: Any) -> tuple[str, ...]:
