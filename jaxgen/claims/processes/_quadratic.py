@@ -43,12 +43,12 @@ def sgd_moments(x0: ArrayLike, curvature: ArrayLike, learning_rate: ArrayLike, v
     return jax.tree.map(lambda first, others: jnp.concatenate([first[None], others]), start, rest)
 
 
-def ornstein_uhlenbeck_moments(x0: float, curvature: float, variance: ArrayLike, times: ArrayLike) -> Moments:
+def ornstein_uhlenbeck_moments(x0: ArrayLike, curvature: ArrayLike, variance: ArrayLike, times: ArrayLike) -> Moments:
     """Moments of X_t for dX = -c X dt + sqrt(v) dW from x0, at any times.
 
     The canonical equation of SGD with noise n has v = eta E n^2.
     """
-    times = jnp.asarray(times, float)
+    x0, curvature, times = (jnp.asarray(value, float) for value in (x0, curvature, times))
     mean = x0 * jnp.exp(-curvature * times)
     spread = variance * -jnp.expm1(-2 * curvature * times) / (2 * curvature)
     return Moments(mean, mean**2 + spread, mean**3 + 3 * mean * spread)
