@@ -1,4 +1,4 @@
-"""`python benchmarks`: per-example gradients, traces and products, measured one after the other; prints their table with the aims.
+"""`python benchmarks`: every script but those of seeds and kernels, one after the other; prints the table of ratios with the aims.
 
 `python benchmarks --table` prints the table of the results that are there.
 """
@@ -31,21 +31,28 @@ ROWS = (
     ("curvature", "mlp", "product, vmapped over 8 seeds / one seed", "one product for 8 seeds, to one", "8"),
     ("curvature", "mlp", "trace, 10 products, vmapped over 8 seeds / one seed", "`trace`, 10 products, for 8 seeds, to one", "8"),
     ("curvature", "mlp", "2 eigenvalues, 10 products, vmapped over 8 seeds / one seed", "`eigenvalues` for 8 seeds, to one", "8"),
+    ("stochastic-equations", "paths", "euler_maruyama / normals", "100,000 paths of 1,000 Euler-Maruyama steps, to their normal variates", "1.5"),
+    ("stochastic-equations", "draws", "draw / gradient", "a draw of gradient noise, the MLP, N = 4096", "1.1"),
+    ("svag", None, "step, b = 32", "a step of SVAG on the digits MLP, to one of SGD", "2.2"),
+    ("svag", None, "16 seeds on 2 devices, four a device", "16 seeds of SVAG, to 16 runs", "0.5"),
+    ("supersamples", None, "30 masks in one program / 30 runs", "30 masks of a supersample, to 30 runs", "0.6"),
 )
 """Script, problem and name of every figure, what it is, and what it should be at most."""
+
+SCRIPTS = tuple(dict.fromkeys(script for script, *_ in ROWS))
 
 
 def main() -> None:
     """Runs the scripts, unless asked not to, and prints the table."""
     if "--table" not in sys.argv[1:]:
-        for script in ("gradients", "curvature"):
-            subprocess.run([sys.executable, str(FOLDER / f"{script}.py")], check=True)
-    found = {script: json.loads((FOLDER / "results" / f"{script}-cpu.json").read_text()) for script in ("gradients", "curvature")}
+        for script in SCRIPTS:
+            subprocess.run([sys.executable, str(FOLDER / f"{script.replace('-', '_')}.py")], check=True)
+    found = {script: json.loads((FOLDER / "results" / f"{script}-cpu.json").read_text()) for script in SCRIPTS}
     machine = found["gradients"]["machine"]
     print(f"\n{machine['cores']} cores of {machine['processor']}, JAX {machine['jax']}, float32; in gradients where nothing else is said\n")
     print("| what | ratio | aim |\n| --- | --- | --- |")
     for script, problem, name, what, aim in ROWS:
-        print(f"| {what} | {found[script][problem][name]:.2f} | {aim} |")
+        print(f"| {what} | {(found[script] if problem is None else found[script][problem])[name]:.2f} | {aim} |")
 
 
 if __name__ == "__main__":

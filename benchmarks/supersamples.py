@@ -4,15 +4,16 @@ The MLP 784-100-100-2 trains on 250 images of 28 x 28 pixels that each mask choo
 costs the same as digits. The small convolutional net is that of the study `cmi`.
 """
 
+import json
 import os
-import statistics
-import time
+from pathlib import Path
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count()))
 os.environ.setdefault("NPROC", "1")
 
 import jax
 import optax
+from measure import machine, medians
 
 from jaxgen import models, processes
 
@@ -39,19 +40,6 @@ def _training(model, pool, num_steps=NUM_STEPS):
     return losses
 
 
-def _medians(runs, repeats=REPEATS):
-    """Median seconds of every function, compiled before, taken in turns."""
-    for run in runs.values():
-        jax.block_until_ready(run())
-    times = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
 def masks():
     """Prints the time of 30 masks in one program, spread over devices, and that of 30 single runs."""
     pool = _pool(jax.random.key(0))
@@ -63,10 +51,11 @@ def masks():
         separate: lambda: [jax.block_until_ready(losses(key, pairs, u[k : k + 1])) for k in range(NUM_MASKS)],
         "30 masks in one program": lambda: losses(key, pairs, u),
     }
-    found = _medians(runs)
+    found = medians(runs, REPEATS)
     print(f"MLP 784-100-100-2, n = {N}, {NUM_STEPS} steps; {len(jax.devices())} x {jax.devices()[0].device_kind}, JAX {jax.__version__}")
     for name, seconds in found.items():
         print(f"  {name:28s} {seconds:7.3f} s   ratio {seconds / found[separate]:.2f}")
+    return {"30 masks in one program / 30 runs": round(found["30 masks in one program"] / found[separate], 3)}
 
 
 def convolutions():
@@ -76,12 +65,19 @@ def convolutions():
     nets = {name: models.cnn((16, 32, 32), 2, strides=2, pooling="none", convolution=name) for name in ("patches", "native")}
     num_steps = 40
     trainings = {name: _training(net, pool, num_steps) for name, net in nets.items()}
-    found = _medians({name: lambda run=run: run(jax.random.key(2), pairs, u) for name, run in trainings.items()}, repeats=1)
+    found = medians({name: lambda run=run: run(jax.random.key(2), pairs, u) for name, run in trainings.items()}, 1)
     print("small CNN, one mask a device")
     for name, seconds in found.items():
         print(f"  {name:28s} {1000 * seconds / num_steps:7.2f} ms a step of {BATCH_SIZE} images")
+    return {"patches / native": round(found["patches"] / found["native"], 3)}
+
+
+def main():
+    """Runs both and writes the ratios."""
+    found = {"machine": machine(), **masks(), **convolutions()}
+    path = Path(__file__).parent / "results" / f"supersamples-{found['machine']['device']}.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    masks()
-    convolutions()
+    main()
