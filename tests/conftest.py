@@ -8,8 +8,10 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
 # In JAX 0.10.1 batched LAPACK calls that occupy all of a few threads wait for ever.
 os.environ.setdefault("NPROC", "1")
 # Most of the suite's time is compilation, and in JAX 0.10 a quarter of that goes into fusions, by a flag that later versions do not have.
-FEWER_PASSES = "--xla_cpu_use_fusion_emitters=false" if metadata.version("jaxlib").startswith("0.10.") else ""
-os.environ.setdefault("XLA_FLAGS", f"--xla_backend_optimization_level=0 {FEWER_PASSES}")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0" + (" --xla_cpu_use_fusion_emitters=false" if metadata.version("jaxlib").startswith("0.10.") else ""),
+)
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jax
