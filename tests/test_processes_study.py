@@ -103,6 +103,7 @@ def test_a_pool_is_shared_and_seed_k_takes_the_kth_subset(key):
     np.testing.assert_array_equal(study.evaluations, np.asarray(pool["z"])[rows])
 
 
+@pytest.mark.last_bit
 @pytest.mark.any_precision
 def test_devices_checkpoint_and_resume_change_no_bit(key, tmp_path):
     options = {"num_seeds": 4, "num_steps": 45, "record": lambda w, g, t: gradients.seed_dispersion(g, center="zero", axis_name="seeds")}
