@@ -14,7 +14,7 @@ from measure import machine, medians
 from jaxgen import gradients, models, processes
 
 PATHS, DIMENSION, STEPS = 100_000, 10, 1000
-REPEATS = 3
+REPEATS = 1
 
 
 def _rates():
