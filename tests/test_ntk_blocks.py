@@ -55,6 +55,18 @@ def test_dense_nets_are_cut_into_blocks_for_sums_over_outputs_alone():
 
 
 @pytest.mark.any_precision
+def test_a_net_without_layers_is_differentiated_example_by_example():
+    """Its parameter enters in a branch alone, so that there are no cotangents to count."""
+    x = jax.random.normal(jax.random.key(0), (5, 3))
+
+    def apply_fn(w, x):
+        return jax.lax.cond(w > 0, lambda: jnp.sin(w * x), lambda: w * x)
+
+    slopes = x * jnp.cos(0.5 * x)
+    np.testing.assert_allclose(ntk.empirical(apply_fn, jnp.float32(0.5), x, mode="trace"), slopes @ slopes.T / 3, rtol=1e-5)
+
+
+@pytest.mark.any_precision
 def test_convolutions_become_products_of_patches_where_these_are_known():
     apply_fn, params, x = _problem(3)
     kinds = [site.kind for site in Layers(apply_fn, params, x, by_patches=True).sites]

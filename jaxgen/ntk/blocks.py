@@ -26,7 +26,7 @@ def block_size(layers: Layers, num_outputs: int, mode: str) -> int:
         return layers.count
     dtype = jnp.result_type(*(layers.analysis.graph.dtype(output) for output in layers.analysis.graph.outputs))
     cotangents = sum(num_outputs * math.prod((*site.lengths, *site.shape)) * dtype.itemsize for site in layers.sites)
-    return min(max(CACHE * layers.count // cotangents, 1), layers.count)
+    return min(max(CACHE * layers.count // max(cotangents, 1), 1), layers.count)
 
 
 def in_blocks(of: Callable[[PyTree], Features], x: PyTree, size: int) -> Features:
