@@ -284,7 +284,7 @@ SQUARED = models.half_squared_error
         (lambda: ntk.predict(K, Y, K, loss_scale=-1.0), "loss_scale must be positive"),
         (lambda: ntk.max_stable_learning_rate(np.ones((2, 3))), "kernel must have shape"),
         (lambda: ntk.max_stable_learning_rate(K, 1.0), "momentum must be in"),
-        (lambda: ntk.predict_flow(SQUARED, K, Y, K, Y, Y, t=[1.0, 0.5]), "t must hold finite times"),
+        (lambda: ntk.predict_flow(SQUARED, K, Y, K, Y, Y, t=[1.0, 0.5]), "t must be finite, at least 0 and increasing"),
         (lambda: ntk.predict_flow(SQUARED, K, Y, K, Y, Y, t=1.0), "t must be a vector"),
         (lambda: ntk.predict_flow(lambda u, y: u.sum(), K, Y, K, Y, Y, t=[1.0]), "loss must return one value per example"),
         (lambda: ntk.predict_descent(SQUARED, -K, Y, K, Y, Y, learning_rate=0.1, num_steps=2), "k_train must be positive semidefinite"),

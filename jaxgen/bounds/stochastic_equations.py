@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxgen._core.checks import checked, choice, floating, require
+from jaxgen._core.matrices import eigenvalue_rounding, is_semidefinite, is_symmetric
 from jaxgen._core.results import Bound
 from jaxgen.bounds._inputs import Scalar
 from jaxgen.bounds.information import INDEPENDENT_EXAMPLES, SUBGAUSSIAN_LOSS, xu_raginsky
@@ -97,7 +98,7 @@ def sde_trajectory(
         f"noise_covariances must be symmetric positive definite to working precision; here d = {drift.shape[1]}, n = {n}, and mini-batches of n "
         "examples make noise in at most n - 1 directions: restrict the weights to a subspace or add a ridge of noise"
     )
-    drift = checked(drift, (_is_semidefinite(drift), "drift_covariances must be symmetric positive semidefinite"))
+    drift = checked(drift, (is_symmetric(drift) & is_semidefinite(drift), "drift_covariances must be symmetric positive semidefinite"))
     bound = xu_raginsky(_information(drift, noise, prior, reason), n, R)
     process = "The weights follow W_t = W_{t-1} - lambda_t G_t + lambda_t C_t^{1/2} N_t with Gaussian N_t; the covariances are those of this process."
     return Bound(bound.value, {"trajectory": bound.value}, assumptions=(INDEPENDENT_EXAMPLES, SUBGAUSSIAN_LOSS, process, OVER_SAMPLES))
@@ -149,18 +150,5 @@ def _information(drift: Array, noise: Array, prior: str, reason: str) -> Array:
 def _log_determinants(matrices: Array) -> tuple[Array, Array]:
     """Logarithms of determinants, and whether matrices are symmetric and positive definite to working precision."""
     values = jnp.linalg.eigvalsh(matrices)
-    positive = values[..., 0] > _rounding(values)
-    return jnp.sum(jnp.log(jnp.where(values > 0, values, 1)), axis=-1), _is_symmetric(matrices) & positive
-
-
-def _is_semidefinite(matrices: Array) -> Array:
-    values = jnp.linalg.eigvalsh(matrices)
-    return _is_symmetric(matrices) & (values[..., 0] >= -_rounding(values))
-
-
-def _is_symmetric(matrices: Array) -> Array:
-    return jnp.abs(matrices - matrices.mT).max(axis=(-2, -1)) <= jnp.finfo(matrices.dtype).eps ** 0.5 * jnp.abs(matrices).max(axis=(-2, -1))
-
-
-def _rounding(values: Array) -> Array:
-    return values.shape[-1] * jnp.finfo(values.dtype).eps * jnp.abs(values).max(axis=-1)
+    positive = values[..., 0] > eigenvalue_rounding(values)
+    return jnp.sum(jnp.log(jnp.where(values > 0, values, 1)), axis=-1), is_symmetric(matrices) & positive

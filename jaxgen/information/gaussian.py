@@ -17,6 +17,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxgen._core.checks import checked, choice, floating, positive_integer, require
+from jaxgen._core.matrices import is_symmetric
 
 FORMS = ("logdet", "log", "linear")
 
@@ -254,7 +255,7 @@ def _factor(cov: Array) -> Array:
 def _symmetric(cov: Array) -> Array:
     if cov.ndim < 2:
         return jnp.array(True)
-    return jnp.abs(cov - cov.T).max() <= jnp.finfo(cov.dtype).eps ** 0.5 * jnp.abs(cov).max()
+    return is_symmetric(cov)
 
 
 def _positive_definite(name: str, scale: Array) -> tuple[Array, str]:

@@ -39,13 +39,5 @@ def in_blocks(of: Callable[[PyTree], Features], x: PyTree, size: int) -> Feature
     """
     count = leading_axis("x", x)
     rows = jnp.minimum(jnp.arange(-(-count // size) * size), count - 1).reshape(-1, size)
-    form: list[Features] = []
-
-    def block(rows: jax.Array) -> dict:
-        found = of(jax.tree.map(lambda leaf: leaf[rows], x))
-        form[:] = [found]
-        return {key: (part.shared, part.columns) for key, part in found.parts.items()}
-
-    fields = jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:count], jax.lax.map(block, rows))
-    parts = {key: dataclasses.replace(part, shared=fields[key][0], columns=fields[key][1]) for key, part in form[0].parts.items()}
-    return dataclasses.replace(form[0], parts=parts, count=count)
+    found = jax.lax.map(lambda block: of(jax.tree.map(lambda leaf: leaf[block], x)), rows)
+    return dataclasses.replace(jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:count], found), count=count)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ MODES = ("full", "trace", "diagonal", "pseudo")
 PRECISIONS = (None, "f32", "f64", "bf16_f32", "bf16x3")
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=("shared", "columns"), meta_fields=("kind", "num_rows"))
 @dataclasses.dataclass(frozen=True)
 class Part:
     """The gradients of all outputs of some examples with respect to a part of the parameters.
@@ -37,11 +39,6 @@ class Part:
         """The term of one output, or of all that are merged."""
         own: dict[str, Any] = self.shared | columns | ({"num_rows": self.num_rows} if self.kind is Rows else {})
         return self.kind(**own)
-
-    def map(self, fn: Callable[[Array], Array]) -> "Part":
-        """`fn` of every field."""
-        shared, columns = ({name: fn(array) for name, array in fields.items()} for fields in (self.shared, self.columns))
-        return dataclasses.replace(self, shared=shared, columns=columns)
 
     def merged(self) -> "Part":
         """All outputs as one, whose inner products are sums over outputs; itself where both factors differ from output to output."""
@@ -76,9 +73,10 @@ class Part:
             rest = (array - high).astype(jnp.bfloat16)
             return jnp.concatenate([high, high, rest] if side == 0 else [high, rest, high], axis=-1)
 
-        return self.map(low)
+        return jax.tree.map(low, self)
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=("parts",), meta_fields=("count", "num_outputs", "dtype"))
 @dataclasses.dataclass(frozen=True)
 class Features:
     """The parts of some examples' gradients, orthogonal to each other, and the number of outputs.
@@ -97,8 +95,7 @@ class Features:
 
     def rows(self, start: int, stop: int) -> "Features":
         """Those of some of the examples."""
-        parts = {key: part.map(lambda array: array[start:stop]) for key, part in self.parts.items()}
-        return dataclasses.replace(self, parts=parts, count=stop - start)
+        return dataclasses.replace(jax.tree.map(lambda array: array[start:stop], self), count=stop - start)
 
     def kernel(self, other: "Features", mode: str, precision: str | None) -> Array:
         """Inner products with other examples: (N, M), with an axis of outputs for `"diagonal"` and two for `"full"`."""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxgen import optimization
+from jaxgen._core import flows
 from jaxgen._core.checks import checked, floating, positive_integer, require
 from jaxgen._core.scan import iterate
 from jaxgen.ntk.prediction import HIGHEST, Problem, add_test, stacked
@@ -72,28 +73,9 @@ def predict_flow(
     Source: spec NTK-1, NTK-22. Cost: O(N^2 C) a step of the solver (Dormand and Prince's, of order 5), of which it takes at least
     about lambda_max t times the loss's curvature.
     """
-    import diffrax
-
     dynamics = _dynamics(loss, k_train, y, k_test, f0_train, f0_test, loss_scale)
-    t = floating("t", t)
-    require(t.ndim == 1 and t.size > 0, f"t must be a vector of times; got shape {t.shape}")
-    increasing = jnp.all(jnp.diff(t) > 0) & jnp.all(t >= 0) & jnp.all(jnp.isfinite(t))
-    t = checked(t, (increasing, "t must hold finite times of at least 0, increasing"))
     start = jnp.zeros_like(dynamics.problem.f0_train)
-    tolerance = rtol if rtol is not None else 1e-9 if start.dtype == jnp.float64 else 1e-5
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_descending),  # pyright: ignore[reportArgumentType]
-        diffrax.Dopri5(),
-        t0=jnp.zeros_like(t[0]),
-        t1=jnp.maximum(t[-1], jnp.finfo(t.dtype).tiny),
-        dt0=None,
-        y0=start,
-        args=dynamics,
-        saveat=diffrax.SaveAt(ts=t),
-        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=atol if atol is not None else 1e-2 * tolerance),
-        max_steps=positive_integer("max_steps", max_steps),
-    )
-    return dynamics.outputs(solution.ys)  # pyright: ignore[reportArgumentType]
+    return dynamics.outputs(flows.solve(_descending, start, dynamics, "t", t, rtol, atol, max_steps))
 
 
 def predict_descent(

@@ -4,11 +4,11 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from jaxgen._core.checks import choice, floating, leading_axis, positive_integer, require
 from jaxgen._core.subtrees import Subtree, split
-from jaxgen.ntk.features import MODES, PRECISIONS, ApplyFn, Part, features, output_shape
+from jaxgen.ntk.features import MODES, PRECISIONS, ApplyFn, Features, Part, features, output_shape
 from jaxgen.structure import Coupled, Layers, Product, Unknown
 
 STRATEGIES = ("auto", "structured", "jacobian", "vector_product")
@@ -213,17 +213,12 @@ def planned(apply_fn: ApplyFn, problem: Problem, mode: str, strategy: str, chunk
 
 def _of_features(apply_fn: ApplyFn, problem: Problem, mode: str, others: int, *, factored: bool) -> list[Part]:
     """The parts of the rows' features, with shapes in place of arrays."""
-    kinds: list[Part] = []
-
     layers = problem.layers if factored else None
 
-    def arrays(params: PyTree, x: PyTree) -> list[tuple[dict[str, Array], dict[str, Array]]]:
-        found = features(apply_fn, params, x, mode=mode, leaves=problem.leaves, others=others, layers=layers, alone=problem.alone)
-        kinds.extend(found.parts.values())
-        return [(part.shared, part.columns) for part in found.parts.values()]
+    def found(params: PyTree, x: PyTree) -> Features:
+        return features(apply_fn, params, x, mode=mode, leaves=problem.leaves, others=others, layers=layers, alone=problem.alone)
 
-    shapes = jax.eval_shape(arrays, problem.params, problem.x1)
-    return [dataclasses.replace(part, shared=shared, columns=columns) for part, (shared, columns) in zip(kinds, shapes, strict=True)]
+    return list(jax.eval_shape(found, problem.params, problem.x1).parts.values())
 
 
 def _cost(parts: list[Part], mode: str) -> tuple[float, float, float]:

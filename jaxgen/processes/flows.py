@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxgen._core.checks import checked, floating, positive_integer, require
+from jaxgen._core import flows
+from jaxgen._core.checks import floating, require
 
 
 def gradient_flow(
@@ -50,32 +51,10 @@ def gradient_flow(
         >>> x.round(4).tolist() == [1.0, jnp.exp(-2.0).round(4)]
         True
     """
-    import diffrax
-
-    times = floating("times", times)
-    require(times.ndim == 1 and times.size > 0, f"times must be a vector of times; got shape {times.shape}")
-    increasing = jnp.all(jnp.diff(times) > 0) & jnp.all(times >= 0) & jnp.all(jnp.isfinite(times))
-    times = checked(times, (increasing, "times must be finite, at least 0 and increasing"))
     x0 = jax.tree.map(lambda leaf: floating("x0", leaf), x0)
     shapes, found = jax.tree.map(jnp.shape, x0), jax.tree.map(jnp.shape, jax.eval_shape(grad_fn, x0))
     require(found == shapes, f"grad_fn must return the structure and shapes of x0, {shapes}; got {found}")
-    # A traced schedule that is wrong must not reach the solver, which would raise.
-    schedule = jnp.where(increasing, times, jnp.finfo(times.dtype).eps * jnp.arange(times.size))
-    double = jnp.result_type(*jax.tree.leaves(x0)) == jnp.float64
-    tolerance = rtol if rtol is not None else 1e-9 if double else 1e-5
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_descending),  # pyright: ignore[reportArgumentType]
-        diffrax.Dopri5(),
-        t0=jnp.zeros_like(schedule[0]),
-        t1=jnp.maximum(schedule[-1], jnp.finfo(times.dtype).tiny),
-        dt0=None,
-        y0=x0,
-        args=grad_fn,
-        saveat=diffrax.SaveAt(ts=schedule),
-        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=atol if atol is not None else 1e-2 * tolerance),
-        max_steps=positive_integer("max_steps", max_steps),
-    )
-    return jax.tree.map(lambda leaf, x: jnp.where(increasing, leaf, jnp.nan).astype(x.dtype), solution.ys, x0)
+    return flows.solve(_descending, x0, grad_fn, "times", times, rtol, atol, max_steps)
 
 
 def _descending(t: Array, x: PyTree, grad_fn: Callable[[PyTree], PyTree]) -> PyTree:

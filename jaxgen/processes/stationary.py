@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxgen._core.checks import checked, choice, floating, require
+from jaxgen._core.matrices import is_semidefinite, is_symmetric
 
 KINDS = ("sde", "discrete")
 
@@ -48,12 +49,12 @@ def stationary_covariance(
     rotated = _product(_product(vectors.T, C), vectors)
     sums = values[:, None] + values
     scale = rate / (sums if kind == "sde" else sums - rate * values[:, None] * values)
-    symmetric = [(_symmetric(matrix), f"{name} must be symmetric") for name, matrix in (("H", H), ("C", C))]
+    symmetric = [(is_symmetric(matrix), f"{name} must be symmetric") for name, matrix in (("H", H), ("C", C))]
     rounding = jnp.finfo(values.dtype).eps * len(values) * values[-1]
     conditions = [
         *symmetric,
         (values[0] > rounding, "H must be positive definite; its smallest eigenvalue is not positive"),
-        (_is_semidefinite(C), "C must be positive semidefinite; its smallest eigenvalue is negative"),
+        (is_semidefinite(C), "C must be positive semidefinite; its smallest eigenvalue is negative"),
         (rate > 0, f"learning_rate must be positive; got {learning_rate}"),
     ]
     if kind == "discrete":
@@ -63,12 +64,3 @@ def stationary_covariance(
 
 def _product(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
-def _symmetric(matrix: Array) -> Array:
-    return jnp.abs(matrix - matrix.T).max() <= jnp.finfo(matrix.dtype).eps ** 0.5 * jnp.abs(matrix).max()
-
-
-def _is_semidefinite(matrix: Array) -> Array:
-    values = jnp.linalg.eigvalsh(matrix)
-    return values[0] >= -jnp.finfo(values.dtype).eps * len(values) * jnp.abs(values).max()
