@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jaxgen import curvature as curvature
     from jaxgen import data as data
     from jaxgen import gradients as gradients
+    from jaxgen import implicit_bias as implicit_bias
     from jaxgen import information as information
     from jaxgen import models as models
     from jaxgen import normalization as normalization
@@ -38,6 +39,7 @@ ROOMS = (
     "processes",
     "optimization",
     "ntk",
+    "implicit_bias",
     "normalization",
     "bounds",
     "plotting",
@@ -55,6 +57,7 @@ __all__ = [
     "curvature",
     "data",
     "gradients",
+    "implicit_bias",
     "information",
     "models",
     "normalization",

@@ -13,7 +13,15 @@ Field = Callable[[Array, PyTree, Any], PyTree]
 
 
 def solve(
-    field: Field, y0: PyTree, args: Any, name: str, times: Float[ArrayLike, " T"], rtol: float | None, atol: float | None, max_steps: int
+    field: Field,
+    y0: PyTree,
+    args: Any,
+    name: str,
+    times: Float[ArrayLike, " T"],
+    rtol: float | None,
+    atol: float | None,
+    max_steps: int,
+    throw: bool = True,
 ) -> PyTree:
     """y at the times, from y(0) = y0 and dy/dt = field(t, y, args), by the method of Dormand and Prince of order 5.
 
@@ -26,6 +34,7 @@ def solve(
         rtol: default 1e-9 in float64, 1e-5 otherwise.
         atol: default 1e-2 `rtol`.
         max_steps: of the solver.
+        throw: whether it raises when it needs more; otherwise times that it did not reach have states that are not finite.
 
     Returns:
         States stacked along a leading axis T, in the dtypes of y0.
@@ -55,5 +64,6 @@ def solve(
         saveat=diffrax.SaveAt(ts=schedule),
         stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=atol if atol is not None else 1e-2 * tolerance),
         max_steps=positive_integer("max_steps", max_steps),
+        throw=throw,
     )
     return jax.tree.map(lambda leaf, y: jnp.where(increasing, leaf, jnp.nan).astype(y.dtype), solution.ys, y0)

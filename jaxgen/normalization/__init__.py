@@ -4,6 +4,8 @@ A function of parameters is scale invariant where f(c w) = f(w) for c > 0. What 
 `loss_fn(params, batch) -> (N,)` whose mean is scale invariant in all of `params`; one that is not is refused with its defect.
 """
 
+from jaxgen._core.homogeneity import euler_residual as euler_residual
+from jaxgen._core.homogeneity import homogeneity_degree as homogeneity_degree
 from jaxgen.normalization.curvatures import SphericalCurvature as SphericalCurvature
 from jaxgen.normalization.curvatures import spherical_curvature as spherical_curvature
 from jaxgen.normalization.descent import Rescaled as Rescaled
@@ -15,8 +17,6 @@ from jaxgen.normalization.descent import rescaled_gd as rescaled_gd
 from jaxgen.normalization.guarantees import ScaleInvariantGuarantee as ScaleInvariantGuarantee
 from jaxgen.normalization.guarantees import scale_invariant_descent_bound as scale_invariant_descent_bound
 from jaxgen.normalization.guarantees import scale_invariant_gd_guarantee as scale_invariant_gd_guarantee
-from jaxgen.normalization.homogeneity import euler_residual as euler_residual
-from jaxgen.normalization.homogeneity import homogeneity_degree as homogeneity_degree
 from jaxgen.normalization.homogeneity import scale_invariance_defect as scale_invariance_defect
 from jaxgen.normalization.layers import batch_norm as batch_norm
 from jaxgen.normalization.layers import group_norm as group_norm

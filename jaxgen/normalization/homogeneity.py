@@ -1,4 +1,4 @@
-"""How a function answers to a common factor on its parameters: degree of homogeneity, Euler's identity, scale invariance."""
+"""How far a function is from being invariant to a common factor on its parameters."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,9 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from jaxgen import gradients
 from jaxgen._core.checks import checked, floating, is_traced, require
-from jaxgen._core.subtrees import Subtree, combine, differentiable
+from jaxgen._core.homogeneity import Function, at_scales
+from jaxgen._core.subtrees import Subtree
 
-Function = Callable[[PyTree], Array]
 LossFn = Callable[[PyTree, PyTree], Array]
 
 TOLERANCE = 1e-4
@@ -19,71 +19,6 @@ TOLERANCE = 1e-4
 
 ROUNDING = 100
 """Multiples of the machine's epsilon that a loss may change by, whatever its size."""
-
-
-def homogeneity_degree(f: Function, params: PyTree, *, scale: ArrayLike = 2.0, subtree: Subtree | None = None) -> Float[Array, ""]:
-    """The k of f(c w) = c^k f(w), from one c: log(|f(c w)| / |f(w)|) / log c, with the largest entry for |.|.
-
-    Only where f is homogeneous is this its degree; `euler_residual` tells.
-
-    Args:
-        f: function of the parameters to an array.
-        params: parameters w, a pytree of floating leaves.
-        scale: c > 0, not 1.
-        subtree: the part of the parameters that is scaled, as in `curvature.hessian`; default: all.
-
-    Returns:
-        The degree.
-
-    Raises:
-        ValueError: if f(w) is zero, `scale` is not positive or is 1, parameters are not finite or `subtree` is not there
-            (NaN results where a value is traced).
-        TypeError: if a parameter is not of a floating dtype.
-
-    Source: Arora et al., Theory of Deep Learning, definition 13.1.2; spec NORM-2.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxgen import normalization
-        >>> float(normalization.homogeneity_degree(lambda w: w[0] * w[1] * w[2], jnp.array([1.0, 2.0, 3.0])))
-        3.0
-    """
-    scale = floating("scale", scale)
-    require(scale.ndim == 0, f"scale must be a scalar; got shape {scale.shape}")
-    scale = checked(scale, (scale > 0, f"scale must be positive; got {scale}"), (scale != 1, "scale must differ from 1"))
-    values = _at_scales(f, params, jnp.stack([jnp.ones_like(scale), scale]), subtree)
-    sizes = jnp.abs(values).reshape(2, -1).max(axis=1)
-    sizes = checked(sizes, (sizes[0] > 0, "f(params) must not be zero"))
-    return jnp.log(sizes[1] / sizes[0]) / jnp.log(scale)
-
-
-def euler_residual(f: Function, params: PyTree, degree: ArrayLike, *, subtree: Subtree | None = None) -> Float[Array, "..."]:
-    """<w, grad f(w)> - k f(w), which is zero where f is homogeneous of degree k and differentiable (Euler).
-
-    Args:
-        f: function of the parameters to an array.
-        params: parameters w, a pytree of floating leaves.
-        degree: k.
-        subtree: the part of the parameters in which f is homogeneous; default: all.
-
-    Returns:
-        The residual, of the shape of f(w).
-
-    Raises:
-        ValueError: if parameters are not finite or `subtree` is not there.
-        TypeError: if a parameter is not of a floating dtype.
-
-    Source: spec NORM-2. Cost: one forward derivative.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxgen import normalization
-        >>> float(normalization.euler_residual(lambda w: w[0] * w[1], jnp.array([2.0, 3.0]), 2))
-        0.0
-    """
-    selected, rest = differentiable(params, subtree)
-    value, along = jax.jvp(lambda part: f(combine(part, rest)), (selected,), (selected,))
-    return along - floating("degree", degree).astype(value.dtype) * value
 
 
 def scale_invariance_defect(f: Function, params: PyTree, scales: Float[ArrayLike, "*s"], *, subtree: Subtree | None = None) -> Float[Array, ""]:
@@ -121,7 +56,7 @@ def scale_invariance_defect(f: Function, params: PyTree, scales: Float[ArrayLike
     scales = jnp.atleast_1d(floating("scales", scales))
     require(scales.ndim == 1 and scales.size > 0, f"scales must be a scalar or a vector of at least one scale; got shape {scales.shape}")
     scales = checked(scales, (scales > 0, f"scales must be positive; got {scales}"))
-    return _relative(*_gaps(_at_scales(f, params, jnp.concatenate([jnp.ones_like(scales[:1]), scales]), subtree)))
+    return _relative(*_gaps(at_scales(f, params, jnp.concatenate([jnp.ones_like(scales[:1]), scales]), subtree)))
 
 
 def refuse_scale_dependence(value: Array, loss_fn: LossFn, params: PyTree, batch: PyTree, scales: Float[Array, "k s"], tolerance: float) -> Array:
@@ -145,21 +80,12 @@ def refuse_scale_dependence(value: Array, loss_fn: LossFn, params: PyTree, batch
 def _risk_gaps(loss_fn: LossFn, params: PyTree, batch: PyTree, scales: Float[Array, "k s"]) -> tuple[Array, Array]:
     """The largest change of the risk over points and scales, and its largest size."""
     factors = jnp.concatenate([jnp.ones_like(scales[:, :1]), scales], axis=1)
-    risks = jax.vmap(lambda point, factors: _at_scales(lambda w: gradients.risk(loss_fn, w, batch), point, factors, None))(params, factors)
+    risks = jax.vmap(lambda point, factors: at_scales(lambda w: gradients.risk(loss_fn, w, batch), point, factors, None))(params, factors)
     gaps, sizes = jax.vmap(_gaps)(risks)
     return gaps.max(), sizes.max()
 
 
 _compiled_risk_gaps = eqx.filter_jit(_risk_gaps)
-
-
-def _at_scales(f: Function, params: PyTree, scales: Float[Array, " s"], subtree: Subtree | None) -> Float[Array, "s *rest"]:
-    selected, rest = differentiable(params, subtree)
-
-    def at(scale: Array) -> Array:
-        return floating("f(params)", f(combine(jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), selected), rest)))
-
-    return jax.vmap(at)(scales)
 
 
 def _gaps(values: Float[Array, "s *rest"]) -> tuple[Array, Array]:

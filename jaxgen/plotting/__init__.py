@@ -1,5 +1,8 @@
 """Figures of results, by matplotlib, which is imported when the first figure is drawn."""
 
+from jaxgen.plotting.implicit_bias import margin as margin
+from jaxgen.plotting.implicit_bias import rich_lazy as rich_lazy
+from jaxgen.plotting.implicit_bias import steepest as steepest
 from jaxgen.plotting.kernels import kernel_regression as kernel_regression
 from jaxgen.plotting.kernels import ntk_alignment as ntk_alignment
 from jaxgen.plotting.kernels import ntk_complexity as ntk_complexity
@@ -22,14 +25,17 @@ __all__ = [
     "dispersion",
     "edge_of_stability",
     "kernel_regression",
+    "margin",
     "ntk_alignment",
     "ntk_complexity",
     "ntk_width",
+    "rich_lazy",
     "save",
     "scaling_rule",
     "scale_invariant",
     "sgd_bound",
     "spectral_density",
+    "steepest",
     "style",
     "svag",
 ]

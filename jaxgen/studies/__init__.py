@@ -20,12 +20,15 @@ STUDIES = {
     "dispersion": "jaxgen.studies.dispersion",
     "edge-of-stability": "jaxgen.studies.edge_of_stability",
     "kernel-regression": "jaxgen.studies.kernel_regression",
+    "margin": "jaxgen.studies.margin",
     "ntk-alignment": "jaxgen.studies.ntk_alignment",
     "ntk-complexity": "jaxgen.studies.ntk_complexity",
     "ntk-width": "jaxgen.studies.ntk_width",
+    "rich-lazy": "jaxgen.studies.rich_lazy",
     "scaling-rule": "jaxgen.studies.scaling_rule",
     "scale-invariant": "jaxgen.studies.scale_invariant",
     "sgd-bound": "jaxgen.studies.sgd_bound",
+    "steepest": "jaxgen.studies.steepest",
     "svag": "jaxgen.studies.svag",
 }
 """Module of every study, by its name on the command line."""

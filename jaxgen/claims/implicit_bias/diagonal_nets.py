@@ -1,0 +1,438 @@
+"""Claims about diagonal nets: their potentials, where training ends, the rich and the lazy regime (BIAS-15 to 18)."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxgen import implicit_bias
+from jaxgen.claims import at_most, claim, converges, equal, less, ordered
+from jaxgen.claims.implicit_bias._diagonal import BOOK, apart, limit, mean_square, regression
+
+SQUARES = implicit_bias.diagonal_net(2)
+ALPHAS = (0.05, 0.3, 1.0, 3.0)
+DEEP = {3: (0.3, 0.7), 4: (0.45, 0.8), 6: (0.65, 0.9)}
+"""Starts for each depth at which training is not too slow to follow by an equation."""
+WOODWORTH = "Woodworth et al. 2020"
+
+
+def _nearest(potential, x, y, w0=None):
+    return implicit_bias.bregman_interpolator(potential, x, y, jnp.zeros(x.shape[1]) if w0 is None else w0).w
+
+
+def _limits(key, start_scale=1.0, potential_scale=1.0):
+    """Ends of training from each alpha, and the minimizers of its potential, scaled as asked."""
+    x, y = regression(key)
+
+    def at_alpha(alpha):
+        end = limit(SQUARES, SQUARES.start(start_scale * alpha, 8), x, y)
+        return end.w, _nearest(implicit_bias.hyperbolic_entropy(potential_scale * alpha), x, y)
+
+    return jax.lax.map(at_alpha, jnp.array(ALPHAS))
+
+
+@claim(
+    "BIAS-15.limit",
+    title="A diagonal net ends in the interpolator of least hyperbolic entropy",
+    source=f"{BOOK}, theorem 8.1.6; {WOODWORTH}",
+    statement=r"\theta_0 = (\alpha \mathbf 1, -\alpha \mathbf 1): \quad w_\infty = \arg\min_{X w = y} R_\alpha(w), \qquad \nabla R_\alpha(w) ="
+    r" \tfrac14 \operatorname{arcsinh} \tfrac{w}{2 \alpha^2}",
+    num_seeds=2,
+    budget=8.0,
+)
+def limit_of_squares(key):
+    """The source divides the start by four, which is right for R of alpha / 4. Four scales, n = 3, d = 8."""
+    ends, nearest = _limits(key)
+    return equal(ends, nearest, rtol=0, atol=1e-8)
+
+
+@limit_of_squares.control("the start divided by four, as the theorem prints it")
+def _(key):
+    ends, nearest = _limits(key, start_scale=0.25)
+    return equal(ends, nearest, rtol=0, atol=1e-3)
+
+
+@limit_of_squares.control("the potential of twice the scale")
+def _(key):
+    ends, nearest = _limits(key, potential_scale=2.0)
+    return equal(ends, nearest, rtol=0, atol=1e-3)
+
+
+def _uneven(key):
+    """A start of which both vectors are random."""
+    return tuple(0.3 + 0.7 * jax.random.uniform(jax.random.fold_in(key, 1), (2, 8)))
+
+
+@claim(
+    "BIAS-15.start",
+    title="From any start, a net of squares or products ends in the interpolator nearest in a hyperbolic entropy",
+    source=f"{BOOK}, theorem 8.1.6, footnote 4; formulas derived",
+    statement=r"p = |\theta^+_0 \theta^-_0|: \; \nabla R(w) = \tfrac14 [\operatorname{arcsinh} \tfrac{w}{2 p} - \operatorname{arcsinh}"
+    r" \tfrac{w_0}{2 p}], \qquad u \odot v, \; \delta = u^2 - v^2: \; \tfrac12 [\operatorname{arcsinh} \tfrac{2 w}{|\delta|} -"
+    r" \operatorname{arcsinh} \tfrac{2 w_0}{|\delta|}]",
+    num_seeds=2,
+    budget=8.0,
+)
+def uneven_starts(key):
+    """The product is a net of squares turned by an eighth of a circle, at half the speed: p = |delta| / 4."""
+    (x, y), theta = regression(key), _uneven(key)
+    squares = limit(SQUARES, theta, x, y).w
+    products = limit(lambda theta: theta[0] * theta[1], theta, x, y)
+    delta = jnp.abs(theta[0] ** 2 - theta[1] ** 2)
+    w0 = theta[0] * theta[1]
+    return {
+        "squares": equal(squares, _nearest(implicit_bias.hyperbolic_entropy(products=theta[0] * theta[1]), x, y, SQUARES(theta)), rtol=0, atol=1e-8),
+        "products": equal(products.w, _nearest(implicit_bias.hyperbolic_entropy(products=delta / 4), x, y, w0), rtol=0, atol=1e-7),
+        "conserved": equal(products.theta[0] ** 2 - products.theta[1] ** 2, theta[0] ** 2 - theta[1] ** 2, rtol=1e-7),
+    }
+
+
+@uneven_starts.control("the potential of an even start")
+def _(key):
+    (x, y), theta = regression(key), _uneven(key)
+    even = implicit_bias.hyperbolic_entropy(products=theta[0] * theta[1])
+    return equal(limit(SQUARES, theta, x, y).w, _nearest(even, x, y), rtol=0, atol=1e-3)
+
+
+@claim(
+    "BIAS-15",
+    title="A diagonal net follows mirror flow of the hyperbolic entropy, for every loss",
+    source=f"{BOOK}, theorem 8.1.6, equations (8.12) to (8.21)",
+    statement=r"\partial G \, \partial G^\top = 4 \operatorname{diag} \sqrt{w^2 + 4 \alpha^4}, \qquad |\theta^+_i \theta^-_i| = \alpha^2",
+    num_seeds=4,
+    budget=8.0,
+)
+def path_of_squares(key):
+    """The conserved product has the sign of the start; the damaged line (8.16) is 8 alpha^2 sqrt((w / 2 alpha^2)^2 + 1)."""
+    (x, y), alpha = regression(key), 0.3
+    start = SQUARES.start(alpha, 8)
+    distances = apart(SQUARES, start, implicit_bias.hyperbolic_entropy(alpha), x, y, 3.0)
+    checks = {name: at_most(distance, 1e-6) for name, distance in distances.items()}
+    end = implicit_bias.reparametrized_flow(SQUARES, mean_square(x, y), start, jnp.array([3.0]))
+    theta = jax.tree.map(lambda leaf: leaf[0], end.theta)
+    metric = implicit_bias.pushforward_metric(SQUARES, theta)
+    return checks | {
+        "conserved": equal(SQUARES.conserved(theta), alpha**2, rtol=0, atol=1e-8),
+        "metric": equal(jnp.diagonal(metric), 4 * jnp.sqrt(end.w[0] ** 2 + 4 * alpha**4), rtol=1e-6),
+    }
+
+
+@path_of_squares.control("the start divided by four")
+def _(key):
+    x, y = regression(key)
+    distances = apart(SQUARES, SQUARES.start(0.3 / 4, 8), implicit_bias.hyperbolic_entropy(0.3), x, y, 3.0)
+    return {name: at_most(distance, 1e-6) for name, distance in distances.items()}
+
+
+@path_of_squares.control("gradient descent with a large step in place of the flow")
+def _(key):
+    x, y = regression(key)
+    end = implicit_bias.train_diagonal_net(x, y, 0.3, learning_rate=0.02, tolerance=0.0, max_steps=140)
+    return equal(SQUARES.conserved(end.theta), 0.09, rtol=0, atol=1e-8)
+
+
+def _drift(key, rates, count=400):
+    """How far gradient descent over a time of 0.2 count takes the conserved product, for each step size."""
+    x, y = regression(key)
+
+    def one(rate, length):
+        end = implicit_bias.train_diagonal_net(x, y, 0.3, learning_rate=rate, tolerance=0.0, max_steps=length)
+        return jnp.abs(SQUARES.conserved(end.theta) - 0.09).max()
+
+    return jnp.stack([one(rate, round(count * rates[0] / rate)) for rate in rates])
+
+
+@claim(
+    "BIAS-15.drift",
+    title="Gradient descent keeps what gradient flow conserves to first order in the step",
+    source=f"{BOOK}, theorem 8.1.6",
+    statement=r"\max_i |\theta^+_i \theta^-_i - \alpha^2| = O(\eta)",
+    num_seeds=4,
+    budget=4.0,
+)
+def conserved_product(key):
+    rates = (4e-3, 2e-3, 1e-3)
+    return converges(_drift(key, rates), order=1.0, steps=jnp.array(rates), tolerance=0.15)
+
+
+@conserved_product.control("an error of second order")
+def _(key):
+    rates = (4e-3, 2e-3, 1e-3)
+    return converges(_drift(key, rates), order=2.0, steps=jnp.array(rates), tolerance=0.15)
+
+
+Q_VALUES = ((0.0, 0.0), (1.0, 0.24514384755981), (2.0, 0.93432004929290), (10.0, 14.926344385542))
+
+
+@claim(
+    "BIAS-15.values",
+    title="Values of the hyperbolic entropy, and what it is near zero and far away",
+    source=f"{BOOK}, theorem 8.1.6",
+    statement=r"R_\alpha = \tfrac{\alpha^2}{4} \sum_i q(w_i / \alpha^2), \; q(z) = 2 - \sqrt{4 + z^2} + z \operatorname{arcsinh} \tfrac z2; \qquad"
+    r" \tfrac{w^2}{16 \alpha^2}, \; \tfrac14 |w| (\log \tfrac{|w|}{\alpha^2} - 1) + \tfrac{\alpha^2}{2}",
+    core=True,
+)
+def hyperbolic_values(key):
+    """The source sums to n in place of d."""
+    z, q = jnp.array(Q_VALUES).T
+    unit, alpha = implicit_bias.hyperbolic_entropy(1.0), 0.2
+    w, mu = jax.random.normal(key, (2, 5))
+    near, far = 1e-6 * alpha**2 * w, 1e6 * alpha**2 * w
+    potential = implicit_bias.hyperbolic_entropy(alpha)
+    far_value = (0.25 * jnp.abs(far) * (jnp.log(jnp.abs(far) / alpha**2) - 1)).sum() + 5 * alpha**2 / 2
+    return {
+        "q": equal(4 * jax.vmap(lambda z: unit.value(z[None]))(z), q, rtol=1e-13),
+        "inverse": equal(potential.inverse_mirror(mu), 2 * alpha**2 * jnp.sinh(4 * mu), rtol=1e-12),
+        "near": equal(potential.value(near), jnp.sum(near**2) / (16 * alpha**2), rtol=1e-10),
+        "far": equal(potential.value(far), far_value, rtol=1e-10),
+        "hessian": equal(potential.hessian_vector(w, mu), mu / (4 * jnp.sqrt(w**2 + 4 * alpha**4)), rtol=1e-12),
+    }
+
+
+@hyperbolic_values.control("the potential of a scale divided by four")
+def _(key):
+    z, q = jnp.array(Q_VALUES).T
+    return equal(4 * jax.vmap(lambda z: implicit_bias.hyperbolic_entropy(0.25).value(z[None]))(z), q, rtol=1e-13)
+
+
+RATES = (1e-2, 3e-3, 1e-3)
+
+
+def _descents(key):
+    """Distances of the ends of gradient descent with each step size from the minimizer of the potential, and the losses."""
+    (x, y), alpha = regression(key), 0.5
+    nearest = _nearest(implicit_bias.hyperbolic_entropy(alpha), x, y)
+
+    def one(rate):
+        end = implicit_bias.train_diagonal_net(x, y, alpha, learning_rate=rate, tolerance=1e-24, max_steps=400_000)
+        return jnp.abs(end.w - nearest).max(), end.loss
+
+    return jax.vmap(one)(jnp.array(RATES))
+
+
+@claim(
+    "BIAS-16",
+    title="Gradient descent on a diagonal net ends where gradient flow does, up to its step",
+    source=f"{BOOK}, theorem 8.1.7",
+    statement=r"L = \frac1n \sum_i (w^\top x_i - y_i)^2: \quad |w^\eta_\infty - \arg\min_{X w = y} R_\alpha| = O(\eta)",
+    num_seeds=4,
+    budget=6.0,
+)
+def descent_to_the_limit(key):
+    """The source's loss lacks the sum; here its start is right."""
+    distances, losses = _descents(key)
+    return {
+        "losses": at_most(losses, 1e-20),
+        "distances": at_most(distances[-1], 5e-3),
+        "rate": converges(distances, order=1.0, steps=jnp.array(RATES), tolerance=0.15),
+    }
+
+
+@descent_to_the_limit.control("targets with noise, and more examples than dimensions: no zero loss")
+def _(key):
+    x = jax.random.normal(key, (12, 4))
+    y = jax.random.normal(jax.random.fold_in(key, 1), (12,))
+    return at_most(implicit_bias.train_diagonal_net(x, y, 0.5, max_steps=20_000).loss, 1e-3)
+
+
+@descent_to_the_limit.control("single examples and a large step")
+def _(key):
+    (x, y), alpha = regression(key), 0.5
+
+    def step(theta, i):
+        w, pull = jax.vjp(SQUARES, theta)
+        gradient = pull(2 * (x[i] @ w - y[i]) * x[i])[0]
+        # As long as a step may be that does not blow up.
+        rate = 0.5 / (jnp.sum(x[i] ** 2) * 8 * jnp.maximum(theta[0] ** 2, theta[1] ** 2).max() + 2 * jnp.abs(x[i] @ w - y[i]))
+        return jax.tree.map(lambda leaf, g: leaf - rate * g, theta, gradient), None
+
+    theta, _ = jax.lax.scan(step, SQUARES.start(alpha, 8), jax.random.randint(key, (4000,), 0, 3))
+    return equal(SQUARES(theta), _nearest(implicit_bias.hyperbolic_entropy(alpha), x, y), rtol=0, atol=1e-3)
+
+
+def _excess(key, epsilon, swapped=False):
+    """Excess of the l1 norm at the rich threshold and of the squared l2 norm at the lazy one."""
+    x, y = regression(key)
+    scales = implicit_bias.rich_lazy_thresholds(x, y, epsilon)
+    curve = implicit_bias.excess_norm_curve(x, y, jnp.stack(scales[::-1] if swapped else scales))
+    return curve.l1[0], (1 + curve.l2[1]) ** 2 - 1
+
+
+@claim(
+    "BIAS-17",
+    title="Small starts find nearly the least l1 norm, large ones the least l2 norm",
+    source=f"{WOODWORTH}, theorem 2",
+    statement=r"\alpha \le \min\{(2 (1 + \epsilon) \lVert w_1 \rVert_1)^{-\frac{2 + \epsilon}{2 \epsilon}},"
+    r" e^{-d / (\epsilon \lVert w_1 \rVert_1)}\}: \; \lVert w_\infty \rVert_1 \le (1 + \epsilon) \lVert w_1 \rVert_1; \quad"
+    r" \alpha \ge \sqrt{2 (1 + \epsilon) (1 + 2 / \epsilon) \lVert w_2"
+    r" \rVert_2}: \; \lVert w_\infty \rVert_2^2 \le (1 + \epsilon) \lVert w_2 \rVert_2^2",
+    num_seeds=20,
+    budget=6.0,
+)
+def rich_and_lazy(key):
+    """Twenty random problems. The bounds are far from tight: with epsilon = 1/2 excesses are about 1e-3 and 1e-9."""
+    checks = {}
+    for epsilon in (0.5, 1.0):
+        rich, lazy = _excess(key, epsilon)
+        checks |= {f"rich, epsilon = {epsilon}": at_most(rich, epsilon), f"lazy, epsilon = {epsilon}": at_most(lazy, epsilon)}
+        checks |= {f"least l1, epsilon = {epsilon}": at_most(-1e-8, rich), f"least l2, epsilon = {epsilon}": at_most(-1e-10, lazy)}
+    return checks
+
+
+@rich_and_lazy.control("the lazy start for the l1 norm", fails="some")
+def _(key):
+    return at_most(_excess(key, 0.1, swapped=True)[0], 0.1)
+
+
+@claim(
+    "BIAS-17.curve",
+    title="The norms of the limit go monotonically from one regime to the other",
+    source=f"{WOODWORTH}, figure 2",
+    statement=r"\alpha \uparrow: \quad \lVert w_\infty(\alpha) \rVert_1 \uparrow, \; \lVert w_\infty(\alpha) \rVert_2 \downarrow",
+    num_seeds=8,
+    budget=4.0,
+)
+def curve_of_norms(key):
+    x, y = regression(key)
+    curve = implicit_bias.excess_norm_curve(x, y, jnp.logspace(-6, 1.5, 12))
+    return {
+        "l1": ordered(curve.l1 + 1e-7 * jnp.arange(12)),
+        "l2": ordered(curve.l2 - 1e-7 * jnp.arange(12), decreasing=True),
+        "rich": at_most(curve.l1[0], 0.02),
+        "lazy": at_most(curve.l2[-1], 1e-6),
+    }
+
+
+@curve_of_norms.control("norms of both kinds that fall")
+def _(key):
+    x, y = regression(key)
+    return ordered(implicit_bias.excess_norm_curve(x, y, jnp.logspace(-6, 1.5, 12)).l1, decreasing=True, strict=True)
+
+
+def _deep_limits(key):
+    """Ends of nets of every depth, their potentials, stationarity in these, and the nearest interpolators."""
+    x, y = regression(key)
+    found = {}
+    for depth, alphas in DEEP.items():
+        net = implicit_bias.diagonal_net(depth)
+        for alpha in alphas:
+            end = limit(net, net.start(alpha, 8), x, y)
+            potential = implicit_bias.diagonal_depth(alpha, depth)
+            residual = implicit_bias.bregman_kkt_residual(potential, x, y, end.w, jnp.zeros(8))
+            found[f"L = {depth}, alpha = {alpha}"] = (net, end, potential, residual, _nearest(potential, x, y))
+    return found
+
+
+@claim(
+    "BIAS-18",
+    title="Deeper diagonal nets end in the interpolators of least potentials of their own",
+    source=f"{WOODWORTH}, theorem 3, normalization re-derived",
+    statement=r"u_0 = v_0 = \alpha \mathbf 1, \; w = u^{\odot L} - v^{\odot L}: \quad \nabla R^*(\mu) = \alpha^L h_L(L (L - 2) \alpha^{L - 2} \mu),"
+    r" \quad h_L(s) = (1 - s)^{-\frac{L}{L - 2}} - (1 + s)^{-\frac{L}{L - 2}}",
+    num_seeds=2,
+    budget=25.0,
+)
+def deeper_nets(key):
+    """Depths 3, 4 and 6 at two scales each: limit, stationarity, metric at the end of training, and what is conserved."""
+    checks = {}
+    for name, (net, end, potential, residual, nearest) in _deep_limits(key).items():
+        metric = jnp.diagonal(implicit_bias.pushforward_metric(net, end.theta))
+        product = metric * potential.hessian_vector(end.w, jnp.ones(8))
+        conserved = net.conserved(end.theta)
+        checks |= {
+            f"limit, {name}": equal(end.w, nearest, rtol=0, atol=1e-7),
+            f"stationarity, {name}": at_most(residual.stationarity, 1e-7),
+            f"metric, {name}": equal(product, 1.0, rtol=1e-7),
+            f"conserved, {name}": equal(conserved, conserved.mean(), rtol=1e-7),
+        }
+    return checks
+
+
+@deeper_nets.control("the potential of another depth for depth 3")
+def _(key):
+    x, y = regression(key)
+    net = implicit_bias.diagonal_net(3)
+    end = limit(net, net.start(0.7, 8), x, y)
+    found = {wrong: implicit_bias.bregman_kkt_residual(implicit_bias.diagonal_depth(0.7, wrong), x, y, end.w, jnp.zeros(8)) for wrong in (2, 4)}
+    return less(jnp.stack([residual.stationarity for residual in found.values()]).min(), 1e-3)
+
+
+@claim(
+    "BIAS-18.positive",
+    title="Powers of one vector end in the interpolator nearest in a power of the weights",
+    source=f"{WOODWORTH}; derived",
+    statement=r"w = |u|^L: \quad \partial G \, \partial G^\top = L^2 \operatorname{diag}(w^{2 - 2/L}), \quad"
+    r" R = -\tfrac{1}{2 (L - 2)} \sum_i w_i^{2/L}",
+    num_seeds=2,
+    budget=8.0,
+)
+def positive_nets(key):
+    """Depths 3 and 4, and a quarter of the entropy for depth 2."""
+    x, _ = regression(key)
+    y = x @ (0.5 + jax.random.uniform(jax.random.fold_in(key, 1), (8,)))
+    start, checks = 0.7 + 0.3 * jax.random.uniform(jax.random.fold_in(key, 2), (8,)), {}
+    for depth, potential in ((2, implicit_bias.entropy(0.25)), (3, implicit_bias.power_positive(3)), (4, implicit_bias.power_positive(4))):
+        net = implicit_bias.diagonal_net(depth, sign=False)
+        end = implicit_bias.reparametrized_flow(net, mean_square(x, y), start, jnp.array([100.0])).w[0]
+        checks[f"L = {depth}"] = equal(end, _nearest(potential, x, y, net(start)), rtol=0, atol=1e-6)
+        checks[f"mismatch, L = {depth}"] = at_most(implicit_bias.metric_mismatch(net, potential, start), 1e-12)
+    return checks
+
+
+@positive_nets.control("the potential of depth 4 for depth 3")
+def _(key):
+    start = 0.7 + 0.3 * jax.random.uniform(key, (8,))
+    return at_most(implicit_bias.metric_mismatch(implicit_bias.diagonal_net(3, sign=False), implicit_bias.power_positive(4), start), 1e-12)
+
+
+@claim(
+    "BIAS-18.limits",
+    title="For every depth small starts find the least l1 norm and large ones the least l2 norm",
+    source=f"{WOODWORTH}, theorem 3",
+    statement=r"\alpha \to 0: \; \lVert w_\infty \rVert_1 \to \min, \qquad \alpha \to \infty: \; \lVert w_\infty \rVert_2 \to \min",
+    num_seeds=8,
+    budget=6.0,
+)
+def limits_of_all_depths(key):
+    """Depths 2, 3, 4 and 6, from weights of the size 1e-4 and 1000; the excess of the l1 norm falls with depth."""
+    x, y = regression(key)
+    curves = [implicit_bias.excess_norm_curve(x, y, jnp.array([1e-4, 1e3]) ** (1 / depth), depth) for depth in (2, 3, 4, 6)]
+    return {
+        "l1": at_most(jnp.stack([curve.l1[0] for curve in curves]), 0.05),
+        "l2": at_most(jnp.stack([curve.l2[1] for curve in curves]), 1e-4),
+        "deeper": ordered(jnp.stack([curve.l1[0] for curve in curves]) - 1e-6 * jnp.arange(4), decreasing=True),
+    }
+
+
+@limits_of_all_depths.control("weights of size 1000 for the l1 norm", fails="some")
+def _(key):
+    x, y = regression(key)
+    return less(implicit_bias.excess_norm_curve(x, y, jnp.array([1e3 ** (1 / 3)]), 3).l1[0], 0.05)
+
+
+@claim(
+    "BIAS-18.values",
+    title="The dual map of deeper nets at zero, and its integral",
+    source=f"{WOODWORTH}; derived",
+    statement=r"h_L(0) = 0, \; h_L'(0) = \tfrac{2 L}{L - 2}, \quad \nabla^2 R(0) = \tfrac{1}{2 L^2 \alpha^{2 L - 2}} I, \quad \nabla R^* = \alpha^L"
+    r" h_L(L (L - 2) \alpha^{L - 2} \mu)",
+    core=True,
+)
+def deep_values(key):
+    """Depths 3, 4 and 6, alpha = 0.7."""
+    checks, alpha = {}, 0.7
+    for depth in DEEP:
+        potential = implicit_bias.diagonal_depth(alpha, depth)
+        s = 1.8 * jax.random.uniform(key, (4,)) - 0.9
+        scale, power = depth * (depth - 2) * alpha ** (depth - 2), depth / (depth - 2)
+        h = (1 - s) ** -power - (1 + s) ** -power
+        checks |= {
+            f"h, L = {depth}": equal(potential.inverse_mirror(s / scale), alpha**depth * h, rtol=1e-11),
+            f"integral, L = {depth}": equal(jax.grad(potential.conjugate)(s / scale), alpha**depth * h, rtol=1e-10),
+            f"metric, L = {depth}": equal(potential.hessian_vector(jnp.zeros(4), s), s / (2 * depth**2 * alpha ** (2 * depth - 2)), rtol=1e-12),
+        }
+    return checks
+
+
+@deep_values.control("the metric of one of the two vectors")
+def _(key):
+    v = jax.random.normal(key, (4,))
+    return equal(implicit_bias.diagonal_depth(0.7, 3).hessian_vector(jnp.zeros(4), v), v / (9 * 0.7**4), rtol=1e-12)
