@@ -18,16 +18,9 @@ def test_every_entry_has_a_claim(entry, registered):
     assert [claim for claim in registered.values() if claim.entry == entry]
 
 
-@pytest.mark.parametrize(
-    ("name", "wrong", "id"),
-    [
-        ("balanced_velocity", lambda right: lambda *arguments: right(*arguments) * 1.001, "BIAS-23"),
-        ("min_nuclear_norm_psd_commuting", lambda right: lambda *arguments: right(*arguments)._replace(gap=1.0), "BIAS-22.nuclear-norm"),
-    ],
-)
-def test_a_wrong_quantity_makes_its_claim_fall_short(monkeypatch, registered, name, wrong, id):
-    monkeypatch.setattr(implicit_bias, name, wrong(getattr(implicit_bias, name)))
-    claim = registered[id]
+def test_a_wrong_velocity_makes_its_claim_fall_short(monkeypatch, registered):
+    right = implicit_bias.balanced_velocity
+    monkeypatch.setattr(implicit_bias, "balanced_velocity", lambda *arguments: 1.001 * right(*arguments))
+    claim = registered["BIAS-23"]
     checks = jax.jit(claim.body)(claim.keys(1)[0])
-    checks = checks.values() if isinstance(checks, dict) else [checks]
-    assert not all(bool(check.held) for check in checks)
+    assert not all(bool(check.held) for check in checks.values())

@@ -91,7 +91,8 @@ def test_realizable_data_are_told_from_others(key):
 
 
 @pytest.mark.parametrize("nonnegative", [False, True])
-def test_min_l1_is_the_linear_program_of_scipy(nonnegative, key, n=20, d=60):
+def test_min_l1_is_the_linear_program_of_scipy(nonnegative, key):
+    n, d = 20, 60
     x, y = _regression(key, n, d, positive=nonnegative)
     w = implicit_bias.min_l1_interpolator(x, y, nonnegative=nonnegative)
     wide_x, wide_y = _wide(x, y)

@@ -50,6 +50,7 @@ def test_no_potential_fits_two_points_of_the_signed_square_with_one_image(rtol):
     np.testing.assert_allclose([implicit_bias.pushforward_metric(net, point)[0, 0] for point in points], [4, 12], rtol=rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_flows_of_a_matched_pair_agree_for_a_loss_that_is_not_convex(key):
     """Within 1e-7, a hundred times the solver's tolerance."""
@@ -77,7 +78,7 @@ def test_the_flow_of_the_square_is_the_logistic_curve():
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("depth", [2, 4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("depth", [4, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (1, 2))])
 def test_gradient_flow_keeps_what_is_conserved_and_descent_to_first_order(depth):
     net = implicit_bias.diagonal_net(depth)
     theta, target = (jnp.array([0.9, 1.1]), jnp.array([1.2, 0.7])), jnp.array([0.5, -0.8])

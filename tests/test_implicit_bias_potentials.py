@@ -78,13 +78,12 @@ def _identities(potential, w):
         "gradient of the value": (jax.grad(potential.value)(w), z),
         "gradient of the conjugate": (jax.grad(potential.conjugate)(z), w),
         "derivative of the mirror map": (jax.grad(potential.mirror)(w), hessian),
-        "second derivative of the value": (jax.grad(jax.grad(potential.value))(w), hessian),
         "derivative of the inverse": (jax.grad(potential.inverse_mirror)(z), inverse_hessian),
         "inverse of the Hessian": (hessian * inverse_hessian, one),
     }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*list(CASES)[:-1], pytest.param("depth 8", marks=pytest.mark.slow)])
 def test_identities_hold_to_the_condition_number_over_the_representable_domain(name):
     limits = jnp.finfo(jnp.result_type(float))
     potential, w, condition = CASES[name](limits)
@@ -119,15 +118,20 @@ def test_hyperbolic_entropy_is_quadratic_near_zero_and_an_entropy_far_away():
 def test_hyperbolic_entropy_from_a_start_is_the_divergence_from_it():
     start, w = jnp.array([0.4, -1.3, 0.0]), jnp.array([0.5, 2.0, -0.1])
     products, eps = jnp.array([0.3, 1.0, 0.02]), float(jnp.finfo(w.dtype).eps)
-    plain, moved = (ib.hyperbolic_entropy(products=products, start=at) for at in (jnp.zeros(3), start))
-    there, here, from_start, nearby = (
-        _maps(potential, at, w) for potential, at in ((plain, w), (plain, start), (moved, w), (moved, start * (1 + 4 * eps)))
-    )
-    np.testing.assert_allclose(from_start.value, there.value - here.value - jnp.vdot(here.z, w - start), rtol=20 * eps)
-    np.testing.assert_allclose(from_start.z, there.z - here.z, rtol=10 * eps, atol=10 * eps)
-    assert not moved.mirror(start).any()
-    assert moved.value(start) == 0
-    np.testing.assert_allclose(nearby.z, jax.jit(plain.hessian_vector)(start, start * (1 + 4 * eps) - start), rtol=1e-4)
+
+    @jax.jit
+    def both(start, w):
+        potential = ib.hyperbolic_entropy(products=products, start=start)
+        return potential.value(w), potential.mirror(w)
+
+    (there, upper), (here, lower), (value, mirror), (zero, origin) = both(0 * w, w), both(0 * w, start), both(start, w), both(start, start)
+    np.testing.assert_allclose(value, there - here - jnp.sum(lower * (w - start)), rtol=20 * eps)
+    np.testing.assert_allclose(mirror, upper - lower, rtol=10 * eps, atol=10 * eps)
+    assert zero == 0
+    assert not origin.any()
+    nearby = start * (1 + 4 * eps)
+    slope = 0.25 / np.sqrt(np.asarray(start) ** 2 + 4 * np.asarray(products) ** 2)
+    np.testing.assert_allclose(both(start, nearby)[1], slope * (nearby - start), rtol=1e-4)
 
 
 @pytest.mark.parametrize("depth", [3, 6])
@@ -295,7 +299,9 @@ def test_simplex_entropy_inverts_up_to_a_constant(key, rtol):
     assert not bool(potential.domain(2 * w))
 
 
-def test_potentials_are_arguments_of_one_compiled_program_and_are_mapped_over():
+@pytest.mark.any_precision
+@pytest.mark.parametrize("family", [ib.hyperbolic_entropy, lambda alpha: ib.diagonal_depth(alpha, 3)], ids=["hyperbolic", "depth 3"])
+def test_potentials_are_arguments_of_one_compiled_program_and_are_mapped_over(family):
     traces = []
 
     @jax.jit
@@ -304,13 +310,10 @@ def test_potentials_are_arguments_of_one_compiled_program_and_are_mapped_over():
         return potential.mirror(w)
 
     w, alphas = jnp.array([0.5, -1.0]), jnp.array([0.1, 0.5, 2.0])
-    for family in (ib.hyperbolic_entropy, lambda alpha: ib.diagonal_depth(alpha, 3), ib.entropy):
-        traces.clear()
-        point = jnp.abs(w)
-        loop = jnp.stack([mirror(family(alpha), point) for alpha in alphas])
-        assert len(traces) == 1
-        batch = jax.vmap(family)(alphas)
-        np.testing.assert_allclose(jax.vmap(mirror, in_axes=(0, None))(batch, point), loop, rtol=1e-6)
+    loop = jnp.stack([mirror(family(alpha), w) for alpha in alphas])
+    assert len(traces) == 1
+    batch = jax.jit(jax.vmap(family))(alphas)
+    np.testing.assert_allclose(jax.vmap(mirror, in_axes=(0, None))(batch, w), loop, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxgen._core.checks import checked, floating, positive_integer
-from jaxgen.implicit_bias.potentials import Potential, Separable, squared_l2
+from jaxgen.implicit_bias._potential import Potential, Separable
+from jaxgen.implicit_bias.potentials import squared_l2
 
 NEWTON_STEPS = 8
 
@@ -24,8 +25,9 @@ def hyperbolic_entropy(
     R*(z) = sum_i p_i sinh(2 z_i)^2. From another start w_0 it is the Bregman divergence of that from w_0, so that the mirror
     map is 0 at w_0. From u v = p of both signs the same holds.
 
-    Representable: p and 1 / p normal numbers, w of any size; 4 z up to the logarithm of the largest number over p. For
-    |w| << p this is ||w||^2 / (16 p), for |w| >> p it is sum_i |w_i| (log(|w_i| / p) - 1) / 4 and a constant.
+    Representable: 2 p a normal number, w of any size of which w / 2 p is one or infinite; 4 z up to the logarithm of the largest
+    number over p. The inverse of the mirror map has a relative error of 1 + |asinh(w / 2 p)| machine epsilons. For |w| << p the
+    value is ||w||^2 / (16 p), for |w| >> p it is sum_i |w_i| (log(|w_i| / p) - 1) / 4 and a constant.
 
     Args:
         alpha: scale of the initialization u = v = alpha, positive, a number or one for each entry.

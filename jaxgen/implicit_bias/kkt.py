@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Num, PyTree
 
 from jaxgen import ntk
-from jaxgen._core.checks import checked, choice, floating, leading_axis, positive_integer
+from jaxgen._core.checks import checked, choice, floating, leading_axis
 from jaxgen._core.subtrees import differentiable
 from jaxgen.implicit_bias.cones import nonnegative_least_squares
 from jaxgen.implicit_bias.homogeneous import model_margins
@@ -52,7 +52,7 @@ def max_margin_kkt(
     order: ArrayLike,
     solver: str = "nnls",
     chunk_size: int | None = None,
-    max_steps: int = 100,
+    max_steps: int | None = None,
 ) -> KKTReport:
     r"""Residual of the first-order conditions of min ||w||^2 subject to y_i f(w, x_i) >= min_j y_j f(w_0, x_j), at w = w_0.
 
@@ -70,7 +70,7 @@ def max_margin_kkt(
         solver: `"nnls"`: the best lambda >= 0; `"softmax"`: lambda proportional to exp(-y_i f_i), of the best length, which needs
             no kernel: its stationarity is sqrt(1 - cos^2) of the angle between w and the negative gradient of the exponential loss.
         chunk_size: examples whose gradients are held at a time, which bounds memory. Default: the kernel's plan.
-        max_steps: systems that the nonnegative least squares solve at most; `gap` tells if they were too few.
+        max_steps: systems that the nonnegative least squares solve at most, default 3 n + 100; `gap` tells if they were too few.
 
     Returns:
         The report. NaN where a traced value is wrong.
@@ -100,7 +100,7 @@ def max_margin_kkt(
     order = checked(order, (order > 0, f"order must be positive; got {order}"))
     y = floating("y", y)
     y = checked(y, (jnp.abs(y) == 1, "labels y must be -1 or 1"))
-    report = _report(apply_fn, params, x, y, order, solver, chunk_size, positive_integer("max_steps", max_steps))
+    report = _report(apply_fn, params, x, y, order, solver, chunk_size, max_steps)
     wrong = "not separated: every margin y_i f(w, x_i) must be positive at params"
     stationarity, complementarity = (
         checked(value, (report.feasible, wrong), (jnp.isfinite(order) & jnp.isfinite(y).all(), "order and y must be finite"))

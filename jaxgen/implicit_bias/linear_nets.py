@@ -20,6 +20,9 @@ from jaxgen._core.subtrees import differentiable
 from jaxgen.implicit_bias.homogeneous import ApplyFn, model_margins
 from jaxgen.implicit_bias.margins import log_exp_loss
 
+LARGEST_MOVE = 0.1
+"""Part of the norm of the parameters that a step of training may be as long as."""
+
 Parametrization = Callable[[Any], Float[Array, " d"]]
 Record = Callable[[PyTree, Float[Array, ""], Int[Array, ""]], PyTree]
 
@@ -165,7 +168,8 @@ def train_to_direction(
 ) -> Trained:
     """Gradient descent on L = sum_i exp(-y_i f_i) with steps w - (c / ||grad log L||^2) grad log L, by which log L falls by about c.
 
-    All in logarithms, so that it goes on where L itself is zero in floating point: log L reaches -3000 in some 3000 / c steps.
+    All in logarithms, so that it goes on where L itself is zero in floating point: log L reaches -3000 in some 3000 / c steps. No
+    step is longer than a tenth of ||w||, which matters near a saddle point, such as small weights are close to.
 
     Args:
         apply_fn: `apply_fn(params, x) -> (n,)` or `(n, 1)`.
@@ -207,8 +211,10 @@ def train_to_direction(
 
     def step(params: PyTree, t: Array) -> tuple[PyTree, Array]:
         value, gradient = jax.value_and_grad(log_loss)(params)
-        square = optax.tree.norm(gradient, squared=True)
-        size = jnp.where(value > target.astype(value.dtype), decrease.astype(value.dtype) / square, 0)
+        slope, norm = optax.tree.norm(gradient), optax.tree.norm(params)
+        size = decrease.astype(value.dtype) / slope**2
+        size = jnp.where(norm > 0, jnp.minimum(size, LARGEST_MOVE * norm / slope), size)
+        size = jnp.where(value > target.astype(value.dtype), size, 0)
         return jax.tree.map(lambda w, g: w - (size * g).astype(w.dtype), params, gradient), value
 
     params, records = iterate(step, jax.tree.map(jnp.asarray, params), num_steps, record=record, every=every)

@@ -1,9 +1,6 @@
 """Potentials and their mirror maps on vectors: squared norms, quadratic forms, entropies, powers."""
 
-import dataclasses
 import warnings
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,113 +9,12 @@ from jax.nn import softmax
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jax.scipy.special import logsumexp
 from jax.tree_util import Partial
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxgen._core.checks import checked, floating, is_traced, require
 from jaxgen._core.matrices import eigenvalue_rounding, is_symmetric
-
-Elementwise = Callable[..., Array]
-
-
-class Potential(NamedTuple):
-    r"""A potential R of Legendre type, whose gradient is a mirror map; every field is a `jax.tree_util.Partial` of one array.
-
-    So a potential is a pytree with its parameters as leaves: it may be an argument of a compiled function, and mapped over.
-
-    Attributes:
-        value: w -> R(w).
-        mirror: w -> grad R(w).
-        inverse_mirror: z -> (grad R)^-1(z) = grad R*(z).
-        hessian_vector: (w, v) -> grad^2 R(w) v.
-        domain: w -> whether R is finite and differentiable there, a boolean scalar.
-        inverse_hessian_vector: (w, v) -> (grad^2 R(w))^-1 v.
-        conjugate: z -> R*(z) = sup_w <z, w> - R(w).
-    """
-
-    value: Callable[[Array], Float[Array, ""]]
-    mirror: Callable[[Array], Array]
-    inverse_mirror: Callable[[Array], Array]
-    hessian_vector: Callable[[Array, Array], Array]
-    domain: Callable[[Array], Bool[Array, ""]]
-    inverse_hessian_vector: Callable[[Array, Array], Array]
-    conjugate: Callable[[Array], Float[Array, ""]]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Separable:
-    """A sum of one potential r over the entries of an array, from elementwise functions of (entries, *parameters).
-
-    One instance stands for a family: potentials of it differ in the leaves alone, so that programs compiled for one serve all.
-
-    Attributes:
-        value: r.
-        mirror: r'.
-        inverse_mirror: (r')^-1.
-        second_derivative: r''.
-        conjugate: r*.
-        primal: where r is finite and differentiable.
-        dual: the range of r'.
-        primal_name: what `w` must be, for error messages.
-        dual_name: what `z` must be.
-        closure: where r is finite; by default `primal`.
-    """
-
-    value: Elementwise
-    mirror: Elementwise
-    inverse_mirror: Elementwise
-    second_derivative: Elementwise
-    conjugate: Elementwise
-    primal: Elementwise = lambda w, *_: jnp.isfinite(w)
-    dual: Elementwise | None = None
-    primal_name: str = "finite"
-    dual_name: str = "finite"
-    closure: Elementwise | None = None
-
-    def potential(self, *parameters: Array) -> Potential:
-        """The potential with these parameters as leaves, on arrays that they broadcast to."""
-        maps = (self._value, self._mirror, self._inverse, self._hessian, self._domain, self._inverse_hessian, self._conjugate)
-        return Potential(*(Partial(function, *parameters) for function in maps))
-
-    def _inside(self, parameters: tuple[Array, ...], w: ArrayLike) -> Array:
-        w = floating("w", w)
-        return checked(w, (self.primal(w, *parameters) | jnp.isnan(w), f"w must be {self.primal_name}, where the potential is differentiable"))
-
-    def _dual(self, parameters: tuple[Array, ...], z: ArrayLike) -> Array:
-        z = floating("z", z)
-        if self.dual is None:
-            return z
-        return checked(z, (self.dual(z, *parameters) | jnp.isnan(z), f"z must be {self.dual_name}, in the range of the mirror map"))
-
-    def _value(self, *arguments: Array) -> Array:
-        *parameters, w = arguments
-        w, finite = floating("w", w), self.closure or self.primal
-        w = checked(w, (finite(w, *parameters) | jnp.isnan(w), f"w must be {self.primal_name}, in the domain of the potential"))
-        return jnp.sum(self.value(w, *parameters))
-
-    def _mirror(self, *arguments: Array) -> Array:
-        *parameters, w = arguments
-        return self.mirror(self._inside(tuple(parameters), w), *parameters)
-
-    def _inverse(self, *arguments: Array) -> Array:
-        *parameters, z = arguments
-        return self.inverse_mirror(self._dual(tuple(parameters), z), *parameters)
-
-    def _hessian(self, *arguments: Array) -> Array:
-        *parameters, w, v = arguments
-        return self.second_derivative(self._inside(tuple(parameters), w), *parameters) * v
-
-    def _inverse_hessian(self, *arguments: Array) -> Array:
-        *parameters, w, v = arguments
-        return v / self.second_derivative(self._inside(tuple(parameters), w), *parameters)
-
-    def _domain(self, *arguments: Array) -> Array:
-        *parameters, w = arguments
-        w = floating("w", w)
-        return jnp.all(jnp.isfinite(w) & self.primal(w, *parameters))
-
-    def _conjugate(self, *arguments: Array) -> Array:
-        *parameters, z = arguments
-        return jnp.sum(self.conjugate(self._dual(tuple(parameters), z), *parameters))
+from jaxgen.implicit_bias._potential import Potential as Potential
+from jaxgen.implicit_bias._potential import Separable
 
 
 def _is_positive(w: Array, *_: Array) -> Array:
@@ -201,7 +97,7 @@ def _solve(factor: Array, *arguments: Array) -> Array:
 
 
 def _half_form(metric: Array, w: Array) -> Array:
-    return 0.5 * jnp.vdot(w, _product(metric, w), precision=Precision.HIGHEST)
+    return 0.5 * jnp.sum(w * _product(metric, w))
 
 
 def _half_inverse_form(factor: Array, z: Array) -> Array:
@@ -212,7 +108,8 @@ def entropy(scale: Float[ArrayLike, ""] = 1.0) -> Potential:
     """R(w) = c sum_i (w_i log w_i - w_i) for w > 0, with grad R = c log w: mirror descent is exponentiated gradient descent.
 
     Representable: w of normal numbers, and z / c between the logarithms of the smallest and the largest of them; beyond that
-    exp(z / c) is 0 or infinite. The value is that of the closure at w_i = 0, where the mirror map is not defined.
+    exp(z / c) is 0 or infinite. The inverse of the mirror map has a relative error of 1 + |log w| machine epsilons. The value
+    is that of the closure at w_i = 0, where the mirror map is not defined.
 
     Args:
         scale: c > 0.
@@ -265,7 +162,8 @@ def power_positive(order: Float[ArrayLike, ""]) -> Potential:
     grad R = -w^(2 / L - 1) / (L (L - 2)), which is negative, and grad^2 R = diag(w^(2 / L - 2)) / L^2. L = 2 is
     `entropy(0.25)`, L = 1 is `squared_l2()`.
 
-    Representable: w and w^(2 - 2 / L) normal numbers. The inverse loses L / (L - 2) machine epsilons.
+    Representable: w and w^(2 - 2 / L) normal numbers. The inverse of the mirror map has a relative error of L / (L - 2) + |log w|
+    machine epsilons.
 
     Args:
         order: L > 2.
@@ -301,8 +199,9 @@ def lp_squared(p: Float[ArrayLike, ""]) -> Potential:
     """R(w) = ||w||_p^2 / 2, with grad R = sign(w) |w|^(p - 1) ||w||_p^(2 - p), inverted by the same map of q = p / (p - 1).
 
     Representable: entries that are 0 or at least the smallest normal number times the largest entry, also after raising
-    that ratio to p - 1, with ||w||_p^2 a normal number where the value is wanted. The Hessian is infinite at w_i = 0 if
-    p < 2, and its inverse has a zero row there; at w = 0 neither is defined unless p = 2.
+    that ratio to p - 1, with ||w||_p^2 a normal number where the value is wanted. The inverse of the mirror map has a relative
+    error of q (1 + |log of the ratio|) machine epsilons. The Hessian is infinite at w_i = 0 if p < 2, and its inverse has a zero
+    row there; at w = 0 neither is defined unless p = 2.
 
     Args:
         p: exponent, greater than 1; strongly convex only up to 2.
@@ -362,7 +261,7 @@ def _half_squared_norm_tangent(primals, tangents):
     (p, w), (dp, dw) = primals, tangents
     _, ratios, total = _ratios(p, w)
     value, by_p = _half_squared_norm_of(p, w), 2 / p * (_log_moment(p, ratios, total) - jnp.log(total) / p)
-    return value, jnp.vdot(_signed_power(p, w), dw) + value * by_p * dp
+    return value, jnp.sum(_signed_power(p, w) * dw) + value * by_p * dp
 
 
 @jax.custom_jvp
@@ -392,14 +291,14 @@ def _lp_hessian(p: Array, w: Array, v: Array) -> Array:
     _, ratios, total = _ratios(p, floating("w", w))
     direction = jnp.sign(ratios) * jnp.abs(ratios) ** (p - 1)
     curvature = (p - 1) * total ** ((2 - p) / p) * jnp.abs(ratios) ** (p - 2)
-    product = curvature * v + (2 - p) * total ** ((2 - 2 * p) / p) * direction * jnp.vdot(direction, v)
+    product = curvature * v + (2 - p) * total ** ((2 - 2 * p) / p) * direction * jnp.sum(direction * v)
     return _where_twice_differentiable(p, ratios, product)
 
 
 def _lp_inverse_hessian(p: Array, w: Array, v: Array) -> Array:
     _, ratios, total = _ratios(p, floating("w", w))
     diagonal = total ** ((p - 2) / p) * jnp.abs(ratios) ** (2 - p) * v
-    solution = (diagonal + (p - 2) * total ** (-2 / p) * ratios * jnp.vdot(ratios, v)) / (p - 1)
+    solution = (diagonal + (p - 2) * total ** (-2 / p) * ratios * jnp.sum(ratios * v)) / (p - 1)
     return _where_twice_differentiable(p, ratios, solution)
 
 
@@ -463,4 +362,4 @@ def _simplex_hessian(w: Array, v: Array) -> Array:
 
 def _simplex_inverse_hessian(w: Array, v: Array) -> Array:
     w = _on_simplex(w)
-    return w * (v - jnp.vdot(w, v))
+    return w * (v - jnp.sum(w * v))

@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
     "trained_scales": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0],
     "predicted_scales": [3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0],
     "relative_step": 0.1,
-    "tolerance": 1e-8,
+    "tolerance": 1e-7,
     "max_steps": 100000,
 }
 MEASURED = ("l1", "l2")
@@ -124,10 +124,15 @@ def table(results: dict) -> list[list[str]]:
         for i, (alpha, j) in enumerate(zip(row["alphas"], scales, strict=True)):
             norms = []
             for name in MEASURED:
-                norms += [f"{trained[name]['value'][i]:.4f} ± {trained[name]['stderr'][i]:.4f}", f"{predicted[name]['value'][j]:.4f}"]
+                norms += [f"{_rounded(trained[name]['value'][i])} ± {trained[name]['stderr'][i]:.4f}", _rounded(predicted[name]["value"][j])]
             gaps = [f"{row[name]['value'][i]:.1e}" for name in ("gap", "gap_of_another_depth")]
             rows.append([str(row["depth"]), f"{alpha:.3f}", *norms, *gaps, str(row["num_steps"][i])])
     return rows
+
+
+def _rounded(value: float) -> str:
+    """Four digits; rounding below zero is zero."""
+    return f"{max(value, 0.0):.4f}"
 
 
 def draw(results: dict) -> Any:

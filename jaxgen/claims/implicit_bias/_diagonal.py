@@ -36,7 +36,7 @@ LOSSES = ("squared", "logistic", "quartic")
 def chosen(x, y, choice):
     """The gradient of the loss in `LOSSES` that a vector with a single one chooses."""
     gradients = [loss(x, y) for loss in (mean_square, logistic, quartic)]
-    return lambda w: sum(one * grad_fn(w) for one, grad_fn in zip(choice, gradients, strict=True))
+    return lambda w: choice @ jnp.stack([grad_fn(w) for grad_fn in gradients])
 
 
 def limit(net, theta0, x, y):

@@ -26,11 +26,12 @@ def squared_relu_params(key, d=3, width=8, scale=1.0):
 
 
 def weights(key, kind, d, depth=2, scale=0.1):
-    """Normal weights of a linear net."""
+    """Normal weights of a linear net; layers of the other two are near the identity but for the last, which is small."""
     if kind == "fully connected":
         keys = jax.random.split(key, depth)
         return [scale * jax.random.normal(one, (d, d)) for one in keys[:-1]] + [scale * jax.random.normal(keys[-1], (d,))]
-    return scale * jax.random.normal(key, (depth, d))
+    identity = jnp.zeros(d).at[0].set(1.0) if kind == "convolutional" else jnp.ones(d)
+    return scale * (identity * (jnp.arange(depth) < depth - 1)[:, None] + 0.1 * jax.random.normal(key, (depth, d)))
 
 
 def points(key, n, d, shift=1.0):
@@ -48,7 +49,7 @@ def architectures(key, d):
         "squared ReLU": (squared_relu, squared_relu_params(keys[0], d), 3),
         "ReLU": (net.apply, net.init(keys[1], jnp.zeros((1, d))), 2),
         "convolutional": (implicit_bias.linear_net(LINEAR["convolutional"]), weights(keys[2], "convolutional", d, scale=1.0), 2),
-        "diagonal": (implicit_bias.linear_net(LINEAR["diagonal"]), weights(keys[3], "diagonal", d, 3, 1.0), 3),
+        "diagonal": (implicit_bias.linear_net(LINEAR["diagonal"]), jax.random.normal(keys[3], (3, d)), 3),
     }
 
 

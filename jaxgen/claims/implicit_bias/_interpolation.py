@@ -26,3 +26,8 @@ def gradient(x, y):
 def example_gradient(x, y):
     """(w, i) -> the gradient of example i."""
     return lambda w, i: 2 * (x[i] @ w - y[i]) * x[i]
+
+
+def iterate(w, gradient, t):
+    """What to record for the path."""
+    return w

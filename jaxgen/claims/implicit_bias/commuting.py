@@ -154,8 +154,8 @@ def _swapped(parametrization, theta, first, second):
 def order_of_flows(key):
     """The difference of cubes; derivatives by central differences."""
     net = implicit_bias.diagonal_net(3)
-    theta = tuple(0.8 + 0.4 * jax.random.uniform(key, (2, 2)))
-    first, second = 0.1 * jax.random.normal(jax.random.fold_in(key, 1), (2, 2))
+    theta = tuple(0.5 + 0.3 * jax.random.uniform(key, (2, 2)))
+    first, second = jax.random.uniform(jax.random.fold_in(key, 1), (2, 2), minval=-0.06, maxval=0.06)
     one, other = _swapped(net, theta, first, second)
     h = 1e-4
 
@@ -164,7 +164,7 @@ def order_of_flows(key):
 
     numeric = jax.vmap(lambda e: (end(first + h * e) - end(first - h * e)) / (2 * h), out_axes=1)(jnp.eye(2))
     metric = implicit_bias.pushforward_metric(net, implicit_bias.dual_flow(net, theta, first))
-    return {"order": equal(one, other, rtol=1e-9), "metric": equal(numeric, metric, rtol=0, atol=1e-5)}
+    return {"order": equal(one, other, rtol=1e-9), "metric": equal(numeric, metric, rtol=0, atol=2e-6)}
 
 
 @order_of_flows.control("U U^T, which does not commute")

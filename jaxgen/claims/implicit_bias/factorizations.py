@@ -29,7 +29,7 @@ def _sensing(key, *, commuting=True):
     statement=r"A_k A_l = A_l A_k, \; U_0 = \sqrt\alpha I: \quad"
     r" \lim_t U_t U_t^\top = \arg\min \{D(X, \alpha I) : \langle A_k, X \rangle = y_k, X \succeq 0\}",
     num_seeds=8,
-    budget=5.0,
+    budget=10.0,
 )
 def sensing_limit(key):
     """Three ways: the trained limit, the certified minimizer, and its conditions, log(X / alpha) in the span of the A_k."""
@@ -77,7 +77,8 @@ def _traces(key, scales):
     title="From small initialization the limit has the least nuclear norm",
     source=GUNASEKAR,
     statement=r"\alpha \to 0: \quad \operatorname{tr} X_\alpha \to \min \{\operatorname{tr} X : \langle A_k, X \rangle = y_k, X \succeq 0\}",
-    budget=5.0,
+    num_seeds=8,
+    budget=9.0,
 )
 def least_trace(key):
     """The least trace by a linear program in the common eigenbasis, with multipliers that certify it."""
@@ -141,7 +142,7 @@ def _velocity_check(key, depth, *, balanced=True):
     statement=r"\dot W = -\sum_{j=1}^N (W W^\top)^{(j-1)/N} \nabla L(W) (W^\top W)^{(N-j)/N}, \qquad"
     r" \dot\sigma_r = -N \sigma_r^{2 - 2/N} \langle \nabla L(W), u_r v_r^\top \rangle",
     core=True,
-    budget=5.0,
+    budget=3.0,
 )
 def end_to_end_dynamics(key):
     """Depths 1 to 3; for N = 1, minus the gradient."""
@@ -187,7 +188,7 @@ def _drift(key, steps=None):
     title="Gradient flow conserves what neighbouring layers differ by",
     source=ARORA,
     statement=r"\frac{d}{dt} (W_{j+1}^\top W_{j+1} - W_j W_j^\top) = 0",
-    budget=4.0,
+    budget=5.0,
 )
 def conservation(key):
     return at_most(_drift(key), 1e-9)
@@ -221,7 +222,7 @@ def _mean_completion(key, depth, scale):
     source="Arora, Cohen, Hu & Luo 2019",
     statement="Over five problems the mean effective rank and test error are not larger for $N = 3$ than for $N = 2$, and the rank is below 3.",
     num_seeds=4,
-    budget=10.0,
+    budget=12.0,
 )
 def completion(key):
     """A 20 x 20 matrix of rank 2, 40 percent of its entries seen, start of scale 1e-3."""

@@ -147,7 +147,7 @@ def _(key):
     return checks
 
 
-@smoothed_margin_grows.control("a power of the norm that is one too large")
+@smoothed_margin_grows.control("a power of the norm that is one too large", fails="some")
 def _(key):
     x = jax.random.normal(key, (6, 4))
     params, y = _scaled(squared_relu, squared_relu_params(key, 4), x, 3, math.log(6) + 0.5)
@@ -156,13 +156,13 @@ def _(key):
 
 
 def _path(key, decrease, momentum=0.0, bias=0.0):
-    """The smoothed margin and log L along training of a squared ReLU net, whose outputs have a constant added as large as `bias`."""
+    """The smoothed margin and log L along training of a squared ReLU net, whose outputs have a parameter times `bias` added."""
     x, y = points(key, 6, 3)
 
     def apply_fn(params, x):
         return squared_relu(params, x) + bias * params["bias"]
 
-    params = squared_relu_params(key, scale=0.7) | {"bias": jnp.array(1.0)}
+    params = squared_relu_params(key, scale=0.7) | {"bias": jnp.array(0.0)}
 
     def log_loss(params):
         return implicit_bias.log_exp_loss(implicit_bias.model_margins(apply_fn, params, x, y))
@@ -172,8 +172,7 @@ def _path(key, decrease, momentum=0.0, bias=0.0):
         value, gradient = jax.value_and_grad(log_loss)(params)
         rate = decrease / optax.tree.norm(gradient, squared=True)
         velocity = jax.tree.map(lambda v, g: momentum * v - rate * g, velocity, gradient)
-        kept = {name: leaf for name, leaf in params.items() if name != "bias"} if bias == 0 else params
-        return (optax.tree.add(params, velocity), velocity), (implicit_bias.smoothed_margin(value, kept, 3).value, value)
+        return (optax.tree.add(params, velocity), velocity), (implicit_bias.smoothed_margin(value, params, 3).value, value)
 
     start = params, optax.tree.zeros_like(params)
     return jax.lax.scan(step, start, None, length=int(40 / decrease) if decrease < 1 else 400)[1]
@@ -198,27 +197,27 @@ def smoothed_margin_monotone(key):
     return {"increments": at_least(_smallest_growth(values, log_losses), -1e-9), "trained": less(log_losses[-1], -10.0)}
 
 
-@smoothed_margin_monotone.control("steps a hundred times as long")
+@smoothed_margin_monotone.control("steps a thousand times as long", fails="some")
 def _(key):
-    return at_least(_smallest_growth(*_path(key, 2.0, momentum=0.0)), -1e-9)
+    return at_least(_smallest_growth(*_path(key, 20.0)), -1e-9)
 
 
-@smoothed_margin_monotone.control("momentum")
+@smoothed_margin_monotone.control("momentum", fails="some")
 def _(key):
     return at_least(_smallest_growth(*_path(key, 0.2, momentum=0.95)), -1e-9)
 
 
 @smoothed_margin_monotone.control("a bias that is trained", fails="some")
 def _(key):
-    return at_least(_smallest_growth(*_path(key, 0.02, bias=1.0)), -1e-9)
+    return at_least(_smallest_growth(*_path(key, 0.02, bias=10.0)), -1e-9)
 
 
 def _limits(key, depth=-6000.0):
     """A squared ReLU net trained far, on ten points, and a deep linear one, with data and orders."""
-    x, y = points(key, 10, 3)
+    x, y = points(key, 10, 3, 3.0)
     linear = implicit_bias.linear_net(LINEAR["fully connected"])
     nets = {
-        "squared ReLU": (squared_relu, squared_relu_params(key, scale=0.5), 3),
+        "squared ReLU": (squared_relu, squared_relu_params(key, width=16, scale=0.5), 3),
         "deep linear": (linear, weights(key, "fully connected", 3, 3, 0.5), 3),
     }
     for name, (apply_fn, params, order) in nets.items():
@@ -263,8 +262,8 @@ def _(key):
 
 @limit_direction.control("a squared loss, which has minimizers")
 def _(key):
-    x, y = points(key, 10, 3)
-    params = squared_relu_params(key, scale=0.5)
+    x, y = points(key, 10, 3, 3.0)
+    params = squared_relu_params(key, width=16, scale=0.5)
 
     def step(params, _):
         gradient = jax.grad(lambda w: jnp.square(squared_relu(w, x) - y).mean())(params)
@@ -385,19 +384,19 @@ def _(key):
 )
 def residual_decreases(key):
     """At log L about -6, -60, -600 and -6000, for a squared ReLU net on ten points."""
-    x, y = points(key, 10, 3)
+    x, y = points(key, 10, 3, 3.0)
 
     def stage(params, decrease):
         params = implicit_bias.train_to_direction(squared_relu, params, x, y, num_steps=4000, decrease=decrease).params
         return params, implicit_bias.max_margin_kkt(squared_relu, params, x, y, order=3).stationarity
 
     falls = jnp.array([6.0, 54.0, 540.0, 5400.0]) / 4000
-    return ordered(jax.lax.scan(stage, squared_relu_params(key, scale=0.5), falls)[1], decreasing=True)
+    return ordered(jax.lax.scan(stage, squared_relu_params(key, width=16, scale=0.5), falls)[1], decreasing=True)
 
 
 @residual_decreases.control("a net with a bias", fails="some")
 def _(key):
-    x, y = points(key, 10, 3)
+    x, y = points(key, 10, 3, 3.0)
 
     def apply_fn(params, x):
         return squared_relu(params, x) + 30 * params["bias"]
@@ -407,4 +406,4 @@ def _(key):
         return params, implicit_bias.max_margin_kkt(apply_fn, params, x, y, order=3).stationarity
 
     falls = jnp.array([6.0, 54.0, 540.0, 5400.0]) / 4000
-    return ordered(jax.lax.scan(stage, squared_relu_params(key, scale=0.5) | {"bias": jnp.array(0.0)}, falls)[1], decreasing=True)
+    return ordered(jax.lax.scan(stage, squared_relu_params(key, width=16, scale=0.5) | {"bias": jnp.array(0.0)}, falls)[1], decreasing=True)

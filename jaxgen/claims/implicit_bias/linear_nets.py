@@ -18,7 +18,7 @@ REACHED = {"fully connected": 0.9995, "convolutional": 0.9995, "diagonal": 0.985
 """Part of the largest margin that is reached at log L = -3000; the diagonal net is slow."""
 
 
-def _trained(key, kind, z, depth=2, log_loss=-3000.0, num_steps=6000):
+def _trained(key, kind, z, depth=2, log_loss=-3000.0, num_steps=24_000):
     """Weights of a net trained to a log-loss, and log L."""
     net = implicit_bias.linear_net(LINEAR[kind])
     start = weights(key, kind, z.shape[1], depth)
@@ -106,7 +106,7 @@ def stationary_nets(key):
         for depth in (2, 3):
             params, _ = _trained(key, kind, jnp.asarray(EXAMPLES), depth)
             report = implicit_bias.max_margin_kkt(implicit_bias.linear_net(LINEAR[kind]), params, EXAMPLES, jnp.ones(4), order=depth)
-            checks[f"{kind}, depth {depth}"] = at_most(report.stationarity, 0.05)
+            checks[f"{kind}, depth {depth}"] = at_most(report.stationarity, 0.1)
     return checks
 
 
@@ -117,7 +117,7 @@ def _(key):
     root = jnp.sqrt(jnp.abs(transform))
     filters = jnp.fft.ifft(jnp.stack([root * transform / jnp.abs(transform), root])).real
     report = implicit_bias.max_margin_kkt(implicit_bias.linear_net(LINEAR["convolutional"]), filters, EXAMPLES, jnp.ones(4), order=2)
-    return at_most(report.stationarity, 0.05)
+    return at_most(report.stationarity, 0.1)
 
 
 @claim(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxgen import implicit_bias
 from jaxgen.claims import at_most, claim, converges, equal, greater, less, ordered
-from jaxgen.claims.implicit_bias._interpolation import BOOK, gradient, regression
+from jaxgen.claims.implicit_bias._interpolation import BOOK, gradient, iterate, regression
 
 SHAPE = (3, 8)
 LIMIT = 1e-7
@@ -20,7 +20,7 @@ POTENTIALS = {
 """Each with a start, a multiple of the vector of ones, and a learning rate at which mirror descent converges."""
 
 CATALOGUE = {
-    "hyperbolic entropy": (functools.partial(implicit_bias.hyperbolic_entropy, 0.3), 0.0, 0.02),
+    "hyperbolic entropy": (functools.partial(implicit_bias.hyperbolic_entropy, 0.5), 0.0, 0.025),
     "l_1.5": (functools.partial(implicit_bias.lp_squared, 1.5), 0.1, 0.04),
     "depth 3": (functools.partial(implicit_bias.diagonal_depth, 0.8, 3), 0.0, 0.008),
     "power": (functools.partial(implicit_bias.power_positive, 3.0), 0.5, 0.008),
@@ -309,12 +309,10 @@ def _step_gaps(key, *, solve="inverse_hessian_vector", quadratic=False):
     counts = jnp.array(COUNTS)
 
     def gap(count):
-        steps, options = (gradient(x, y), jnp.ones(8), jnp.full(COUNTS[-1], 0.5) / count), {"record": lambda w, g, t: w}
-        natural, (_, mirrored) = (
-            implicit_bias.natural_gradient(getattr(potential, solve), *steps, **options),
-            implicit_bias.mirror_descent(potential, *steps, **options),
-        )
-        return jnp.abs(natural[1][count - 1] - mirrored[count - 1]).max()
+        steps = gradient(x, y), jnp.ones(8), jnp.full(COUNTS[-1], 0.5) / count
+        _, natural = implicit_bias.natural_gradient(getattr(potential, solve), *steps, record=iterate)
+        _, mirrored = implicit_bias.mirror_descent(potential, *steps, record=iterate)
+        return jnp.abs(natural[count - 1] - mirrored[count - 1]).max()
 
     return jax.vmap(gap)(counts)
 

@@ -62,7 +62,7 @@ def _maps(potentials):
     statement=r"z = \nabla R(w): \quad (\nabla R)^{-1}(z) = w, \quad R(w) + R^*(z) = \langle w, z \rangle,"
     r" \quad \nabla^2 R(w) v = \tfrac{d}{d\epsilon} \nabla R(w + \epsilon v)",
     core=True,
-    budget=5.0,
+    budget=8.0,
 )
 def mirror_maps(key):
     """The eight potentials of vectors. The source prints a placeholder for half the squared l2 norm."""
@@ -87,7 +87,7 @@ def _(key):
     source=f"{BOOK}, section 8.1.1; Ghai, Hazan & Singer 2020",
     statement=r"\nabla \operatorname{tr}(W \log W - W) = \log W, \qquad"
     r" \nabla \sum_r \phi_\beta(\sigma_r) = U \operatorname{arcsinh}(\Sigma / \beta) V^\top",
-    budget=5.0,
+    budget=6.0,
 )
 def spectral_mirror_maps(key):
     return _maps(_matrices(key))
@@ -108,7 +108,7 @@ def _singular_value_entropy(w):
     title="Bregman divergences are positive and satisfy the three-point identity",
     source=f"{BOOK}, section 8.1.1",
     statement=r"D_R(a, b) > 0 = D_R(a, a), \qquad D_R(a, b) + D_R(b, c) - D_R(a, c) = \langle \nabla R(c) - \nabla R(b), a - b \rangle",
-    budget=5.0,
+    budget=10.0,
 )
 def divergences(key):
     """The source calls the entropy of singular values a potential; it is convex on positive semidefinite matrices alone."""
@@ -168,7 +168,7 @@ def _descended(key, potential, *, num_steps=50):
     source=f"{BOOK}, equation (8.3)",
     statement=r"\nabla R(w_{t+1}) = \nabla R(w_t) - \eta \nabla L(w_t) \iff"
     r" w_{t+1} = \arg\min_w \eta \langle w, \nabla L(w_t) \rangle + D_R(w, w_t)",
-    budget=5.0,
+    budget=8.0,
 )
 def descents(key):
     """Squared l2: w - eta g. Entropy: w exp(-eta g / c). The proximal objective exceeds its value at the step by the divergence from it."""

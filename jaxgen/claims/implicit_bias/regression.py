@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxgen import implicit_bias, optimization
 from jaxgen.claims import at_least, at_most, claim, equal, greater
-from jaxgen.claims.implicit_bias._interpolation import BOOK, LARGEST, example_gradient, gradient, regression
+from jaxgen.claims.implicit_bias._interpolation import BOOK, LARGEST, example_gradient, gradient, iterate, regression
 
 SHAPE = (5, 20)
 LIMIT = 1e-8
@@ -209,11 +209,11 @@ def _(key):
 def _paths(key, norm):
     """Paths of 100 steps of gradient descent, mirror descent with half of the squared norm, and steepest descent in a norm."""
     x, y, w0 = _start(key)
-    steps, options = (gradient(x, y), w0, jnp.full(100, 0.5 / LARGEST)), {"record": lambda w, g, t: w}
+    steps = gradient(x, y), w0, jnp.full(100, 0.5 / LARGEST)
     return (
-        implicit_bias.gradient_descent(*steps, **options)[1],
-        implicit_bias.mirror_descent(implicit_bias.squared_l2(), *steps, **options)[1],
-        implicit_bias.steepest_descent(norm, *steps, **options)[1],
+        implicit_bias.gradient_descent(*steps, record=iterate)[1],
+        implicit_bias.mirror_descent(implicit_bias.squared_l2(), *steps, record=iterate)[1],
+        implicit_bias.steepest_descent(norm, *steps, record=iterate)[1],
     )
 
 
@@ -258,9 +258,8 @@ def _in_metric(key):
     x, y, w0, metric = _metric_problem(key)
     largest = jnp.linalg.norm(x @ jnp.linalg.solve(metric, x.T), 2)
     steps = gradient(x, y), w0, jnp.full(4000, 0.9 / largest)
-    options = {"record": lambda w, g, t: w, "every": 100}
-    steepest = implicit_bias.steepest_descent(implicit_bias.quadratic_norm(metric), *steps, **options)
-    return (x, y, w0, metric), steepest, implicit_bias.mirror_descent(implicit_bias.quadratic(metric), *steps, **options)
+    steepest = implicit_bias.steepest_descent(implicit_bias.quadratic_norm(metric), *steps, record=iterate, every=100)
+    return (x, y, w0, metric), steepest, implicit_bias.mirror_descent(implicit_bias.quadratic(metric), *steps, record=iterate, every=100)
 
 
 @claim(

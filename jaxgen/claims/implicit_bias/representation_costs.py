@@ -154,7 +154,7 @@ def _moved(key, activation, bias):
     params = net.init(keys[2], x)
 
     def velocity(params):
-        return jax.grad(lambda params: -jnp.square(net.apply(params, x)[:, 0] - y).mean())(params)
+        return jax.grad(lambda params: -jnp.square(net.apply(params, x)[:, 0] - y).sum())(params)
 
     def step(params, _):
         first = velocity(params)
