@@ -48,7 +48,9 @@ def main():
         REPEATS,
     )
     found = {"machine": machine(), "parameters": sum(map(jnp.size, jax.tree.leaves(params))), "support": int((report.multipliers > 0).sum())}
-    found |= {f"{name} / Gram": round(times[name] / times["Gram"], 3) for name in times if name != "Gram"} | {"Gram, ms": round(1e3 * times["Gram"], 1)}
+    found |= {f"{name} / Gram": round(times[name] / times["Gram"], 3) for name in times if name != "Gram"} | {
+        "Gram, ms": round(1e3 * times["Gram"], 1)
+    }
     for name, value in found.items():
         print(f"{name:24} {value}")
     folder = Path(__file__).parent / "results"

@@ -7,6 +7,8 @@ import pytest
 
 from jaxgen import implicit_bias
 
+pytestmark = pytest.mark.float64
+
 UPPER = jnp.triu_indices(2)
 
 

@@ -10,6 +10,8 @@ from scipy.optimize import linprog
 
 from jaxgen import implicit_bias as ib
 
+pytestmark = pytest.mark.float64
+
 
 @functools.partial(jax.jit, static_argnames="commuting")
 def _problem(key, commuting=False):

@@ -7,6 +7,8 @@ import pytest
 
 from jaxgen import implicit_bias
 
+pytestmark = pytest.mark.float64
+
 START = np.array([0.6, 1.3])
 
 

@@ -8,6 +8,8 @@ from scipy.optimize import linprog
 
 from jaxgen import implicit_bias
 
+pytestmark = pytest.mark.float64
+
 PLANE = {
     "separable": ([(1, 0), (0, 1), (3, 1), (-1, -2)], [1, 1, 1, -1], (True, False)),
     "one class": ([(1, 0), (0, 1), (3, 1), (1, 2)], [1, 1, 1, 1], (True, False)),

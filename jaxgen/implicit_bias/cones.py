@@ -11,7 +11,7 @@ from jaxgen._core.checks import checked, floating, positive_integer, require
 
 PATIENCE = 3
 """Exchanges of whole sets that may fail to improve before entries enter one at a time."""
-SMALL = 63
+SMALL = 64
 """Size of a system up to which solving the whole of it costs no more than choosing a part."""
 EIGHTHS = (2, 3, 4, 8)
 """Sizes of systems that are solved, as parts of n."""
@@ -107,7 +107,7 @@ class _Climb(NamedTuple):
 def _solve(gram: Array, scale: Array, cosines: Array, max_steps: int) -> tuple[Array, Array]:
     """Solution of the scaled problem, made nonnegative and of the best length, and the number of steps."""
     first = _exchanged(gram, scale, cosines, max_steps)
-    failed = first.wrong.any()
+    failed = first.wrong.any() & (first.step < max_steps)
     start = _Climb(first.free & ~failed, jnp.where(failed, 0, jnp.maximum(first.value, 0)), ~failed, first.step)
     end = jax.lax.while_loop(lambda state: ~state.done & (state.step < max_steps), partial(_climbed, gram, scale, cosines), start)
     found = end.value
@@ -183,16 +183,29 @@ def _on_free(gram: Array, scale: Array, cosines: Array, free: Array) -> Array:
 
 
 def _inverse_factor(matrix: Float[Array, "m m"]) -> Float[Array, "m m"]:
-    """Inverse of the Cholesky factor, by halves, so that libraries of linear algebra see small blocks and start no threads of their own."""
+    """Inverse of the Cholesky factor, by halves, and row by row where these are small.
+
+    No library of linear algebra is called, whose threads would wait for those of the compiler, and the other way round.
+    """
     size = len(matrix)
     if size <= SMALL:
-        return jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(matrix), jnp.eye(size, dtype=matrix.dtype), lower=True)
+        return _small_inverse_factor(matrix)
     half = size // 2
     first = _inverse_factor(matrix[:half, :half])
     below = jnp.matmul(matrix[half:, :half], first.T, precision=EXACT)
     second = _inverse_factor(matrix[half:, half:] - jnp.matmul(below, below.T, precision=EXACT))
     corner = -jnp.matmul(second, jnp.matmul(below, first, precision=EXACT), precision=EXACT)
     return jnp.block([[first, jnp.zeros((half, size - half), matrix.dtype)], [corner, second]])
+
+
+def _small_inverse_factor(matrix: Float[Array, "m m"]) -> Float[Array, "m m"]:
+    def row(i: Array, found: Array) -> Array:
+        below = jnp.matmul(found, matrix[i], precision=EXACT)
+        pivot = jnp.sqrt(jnp.maximum(matrix[i, i] - below @ below, jnp.finfo(matrix.dtype).tiny))
+        own = (jnp.arange(len(matrix)) == i) - jnp.matmul(below, found, precision=EXACT)
+        return found.at[i].set(own / pivot)
+
+    return jax.lax.fori_loop(0, len(matrix), row, jnp.zeros_like(matrix))
 
 
 def _gap(gram: Array, scale: Array, cosines: Array, found: Array) -> Array:

@@ -1,5 +1,6 @@
 """Figures of results, by matplotlib, which is imported when the first figure is drawn."""
 
+from jaxgen.plotting.implicit_bias import kkt as kkt
 from jaxgen.plotting.implicit_bias import margin as margin
 from jaxgen.plotting.implicit_bias import rich_lazy as rich_lazy
 from jaxgen.plotting.implicit_bias import steepest as steepest
@@ -25,6 +26,7 @@ __all__ = [
     "dispersion",
     "edge_of_stability",
     "kernel_regression",
+    "kkt",
     "margin",
     "ntk_alignment",
     "ntk_complexity",

@@ -146,3 +146,39 @@ def rich_lazy(results: dict[str, Any]) -> "Figure":
             axes.set(xlabel=r"start $\alpha$", ylabel="excess", title=titles[name], xscale="log")
         panels["l1"].legend()
     return figure
+
+
+def kkt(results: dict[str, Any]) -> "Figure":
+    """KKT residuals and margins of trained nets against the logarithm of their loss, with those of the start and of the squared loss.
+
+    Args:
+        results: the `results` of the study `kkt`.
+
+    Returns:
+        A matplotlib figure of two panels.
+    """
+    from matplotlib.figure import Figure
+
+    means, ends = results["means"], results["ends"]
+    depths = [-value for value in means["log_loss"]["value"]]
+    with style():
+        figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
+        residuals, margins = figure.subplots(1, 2)
+        lines = (
+            (residuals, "stationarity", "best multipliers"),
+            (residuals, "loss_stationarity", "multipliers of the loss"),
+            (margins, "normalized_margin", r"normalized, $\min_i y_i f_i / \Vert w \Vert^q$"),
+            (margins, "smoothed_margin", r"smoothed, $-\log L / \Vert w \Vert^q$"),
+        )
+        for number, (axes, name, label) in enumerate(lines):
+            value, stderr = means[name]["value"], means[name]["stderr"]
+            low, high = ([v + sign * 2 * s for v, s in zip(value, stderr, strict=True)] for sign in (-1, 1))
+            axes.fill_between(depths, low, high, color=COLOURS[number], alpha=0.2, linewidth=0)
+            axes.plot(depths, value, "o-", color=COLOURS[number], markersize=2.5, label=label)
+        for name, line, label in (("start", ":", "random start"), ("squared", "--", "squared loss")):
+            residuals.axhline(ends[name]["value"], color=COLOURS[4], linestyle=line, label=label)
+        residuals.set(xlabel=r"$-\log L$", ylabel="KKT residual", title="(a) distance from stationarity", xscale="log", ylim=(0, 1.02))
+        margins.set(xlabel=r"$-\log L$", ylabel="margin", title="(b) margins", xscale="log", ylim=(0, None))
+        residuals.legend()
+        margins.legend()
+    return figure

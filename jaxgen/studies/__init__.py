@@ -20,6 +20,7 @@ STUDIES = {
     "dispersion": "jaxgen.studies.dispersion",
     "edge-of-stability": "jaxgen.studies.edge_of_stability",
     "kernel-regression": "jaxgen.studies.kernel_regression",
+    "kkt": "jaxgen.studies.kkt",
     "margin": "jaxgen.studies.margin",
     "ntk-alignment": "jaxgen.studies.ntk_alignment",
     "ntk-complexity": "jaxgen.studies.ntk_complexity",

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from jaxgen import implicit_bias
 from jaxgen.claims import at_least, at_most, claim, equal
@@ -75,10 +76,8 @@ def residual_of_the_kernel(key):
         y = jnp.sign(apply_fn(params, x).reshape(-1))
         found = implicit_bias.max_margin_kkt(apply_fn, params, x, y, order=order)
         soft = implicit_bias.max_margin_kkt(apply_fn, params, x, y, order=order, solver="softmax")
-        rows = jax.vmap(lambda tree: jax.flatten_util.ravel_pytree(tree)[0])(
-            jax.jacrev(lambda w, f=apply_fn, x=x, y=y: y * f(w, x).reshape(-1))(params)
-        )
-        w = jax.flatten_util.ravel_pytree(params)[0]
+        rows = jax.vmap(lambda tree: ravel_pytree(tree)[0])(jax.jacrev(lambda w, f=apply_fn, x=x, y=y: y * f(w, x).reshape(-1))(params))
+        w = ravel_pytree(params)[0]
         remainder = w - found.multipliers @ rows
         lengths = jnp.linalg.norm(rows, axis=1) * jnp.linalg.norm(w)
         slope = -rows @ remainder / lengths
