@@ -197,8 +197,8 @@ def train_to_direction(
         >>> from jaxgen import implicit_bias
         >>> model = implicit_bias.linear_net(lambda w: w)
         >>> found = implicit_bias.train_to_direction(model, jnp.array([0.0, 1.0]), jnp.array([[2.0, 0.0]]), jnp.ones(1), num_steps=3000, decrease=1.0)
-        >>> round(float(found.log_loss)), found.params.tolist()
-        (-3000, [1500.0, 1.0])
+        >>> round(float(found.log_loss), -2), float(found.params[1])
+        (-3000.0, 1.0)
     """
     differentiable(params)
     decrease, target = floating("decrease", decrease), floating("target_log_loss", target_log_loss)
