@@ -37,6 +37,10 @@ ROWS = (
     ("svag", None, "16 seeds on 2 devices, four a device", "16 seeds of SVAG, to 16 runs", "0.5"),
     ("supersamples", None, "30 masks in one program / 30 runs", "30 masks of a supersample, to 30 runs", "0.6"),
     ("diagonal-nets", None, "training / products", "64 seeds of 16 diagonal nets to a loss of 1e-12, to their products alone", "1.5"),
+    ("max-margin", "l_1", "time / Gram", "`max_margin` in l_1, n = 2,000, d = 1,000, gap 1e-8, float64, to one Gram product", "300"),
+    ("max-margin", "l_2", "time / Gram", "... in l_2", "300"),
+    ("max-margin", "l_inf", "time / Gram", "... in l_inf", "300"),
+    ("kkt", None, "KKT / Gram", "`max_margin_kkt`, MLP of 500,000 parameters, n = 1,000, to its tangent kernel", "2"),
 )
 """Script, problem and name of every figure, what it is, and what it should be at most."""
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
 # In JAX 0.10.1 batched LAPACK calls that occupy all of a few threads wait for ever.
@@ -18,6 +19,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jax
 import pytest
+
+MOST_MAPPINGS = 25_000
 
 
 def pytest_generate_tests(metafunc):
@@ -39,6 +42,16 @@ def precision(request):
     name = getattr(request, "param", "float32")
     with jax.enable_x64(name == "float64"):
         yield name
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Drops compiled programs before a process has more mappings of memory than Linux allows, 65,530, of which each program takes a few."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
