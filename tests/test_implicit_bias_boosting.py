@@ -9,22 +9,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from jaxgen import implicit_bias
-
-CYCLE = np.array(
-    [
-        (-1, 1, 1, 1, 1, -1, -1, 1),
-        (-1, 1, 1, -1, -1, 1, 1, 1),
-        (1, -1, 1, 1, 1, -1, 1, 1),
-        (1, -1, 1, 1, -1, 1, 1, 1),
-        (1, -1, 1, -1, 1, 1, 1, -1),
-        (1, 1, -1, 1, 1, 1, 1, -1),
-        (1, 1, -1, 1, 1, 1, -1, 1),
-        (1, 1, 1, 1, -1, -1, 1, -1),
-    ],
-    float,
-)
-ROOT = math.sqrt(5)
-ON_THE_CYCLE = np.array([(3 - ROOT) / 8, (3 - ROOT) / 8, 1 / 6, 1 / 6, 1 / 6, (ROOT - 1) / 8, (ROOT - 1) / 8, 0])
+from jaxgen.claims.implicit_bias.boosting import CYCLE, ON_THE_CYCLE, ROOT
 
 
 def test_every_exact_step_minimizes_the_loss_along_its_coordinate(key):

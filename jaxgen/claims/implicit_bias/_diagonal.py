@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxgen import implicit_bias
 
 BOOK = "Arora et al., Theory of Deep Learning"
+WOODWORTH = "Woodworth et al. 2020"
 TOLERANCES = {"rtol": 1e-11, "atol": 1e-14, "max_steps": 400_000}
 
 
@@ -45,6 +46,11 @@ def limit(net, theta0, x, y):
     times = 30 * len(y) / (2 * slowest)[None]
     flow = implicit_bias.reparametrized_flow(net, mean_square(x, y), theta0, times, **TOLERANCES)
     return jax.tree.map(lambda leaf: leaf[0], flow)
+
+
+def nearest(potential, x, y, w0=None):
+    """The interpolator nearest to w0, zero by default, in the divergence of a potential."""
+    return implicit_bias.bregman_interpolator(potential, x, y, jnp.zeros(x.shape[1]) if w0 is None else w0).w
 
 
 def apart(net, theta0, potential, x, y, time=1.0):
