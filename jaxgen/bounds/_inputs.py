@@ -1,5 +1,6 @@
 """Arguments that the bounds share, and roots whose gradients stay finite."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -34,6 +35,16 @@ def at_least(name: str, value: ArrayLike, minimum: float) -> Array:
 def positive(name: str, value: ArrayLike, hint: str = "") -> Array:
     array = floating(name, value)
     return checked(array, ((array > 0) & (array < jnp.inf), f"{name} must be positive and finite{_found(array)}{hint}"))
+
+
+def failure_probability(delta: float, name: str = "delta") -> float:
+    """A probability of failure, which is static since the confidence of a result is."""
+    try:
+        found = float(delta)
+    except (TypeError, ValueError, jax.errors.ConcretizationTypeError) as error:
+        raise TypeError(f"{name} must be a concrete number, which the result's confidence is; got {delta!r}") from error
+    require(0 < found < 1, f"{name} must be in (0, 1); got {found}")
+    return found
 
 
 def _found(array: Array) -> str:

@@ -14,7 +14,7 @@ from jaxgen import optimization
 from jaxgen._core.checks import checked, choice, floating, positive_integer, require
 from jaxgen._core.monte_carlo import average_over_draws
 from jaxgen._core.results import Bound, Estimate
-from jaxgen.bounds._inputs import at_least, square_root
+from jaxgen.bounds._inputs import at_least, failure_probability, square_root
 
 TEACHERS = ("linear", "power", "cosine")
 CONSTANTS = (2, 4)
@@ -82,11 +82,7 @@ def kernel_bound(kernel: Float[ArrayLike, "n n"], y: Float[ArrayLike, " n"], del
 
     Source: Bartlett and Mendelson 2002, theorem 8 and lemma 22; spec NTK-10. Cost: one eigendecomposition.
     """
-    try:
-        delta = float(delta)
-    except (TypeError, jax.errors.ConcretizationTypeError) as error:
-        raise TypeError(f"delta must be a concrete number, which the result's confidence is; got {delta!r}") from error
-    require(0 < delta < 1, f"delta must be in (0, 1); got {delta}")
+    delta = failure_probability(delta)
     complexity = kernel_complexity(kernel, y)
     n, spent = len(jnp.asarray(y)), delta
     if radius_grid:

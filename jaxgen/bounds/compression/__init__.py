@@ -1,0 +1,1 @@
+"""Compression: what of a classifier few numbers keep, and bounds from counting these."""

@@ -1,0 +1,1 @@
+"""Complexity measures of trained nets, and how well they rank generalization gaps."""

@@ -1,0 +1,1 @@
+"""PAC-Bayes: bounds on the risk of randomized classifiers, training by them, and certificates."""

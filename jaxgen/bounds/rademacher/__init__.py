@@ -1,0 +1,1 @@
+"""Rademacher complexity: of loss matrices, linear and kernel classes, and of learners that fit random labels."""
