@@ -1,4 +1,4 @@
-"""The command line: `jaxgen verify`, `jaxgen study`, `jaxgen list`."""
+"""The command line: `jaxgen verify`, `jaxgen study`, `jaxgen report`, `jaxgen list`."""
 
 import argparse
 import difflib
@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_verify(commands.add_parser("verify", help="run theorems as executable claims, each with a control that must fail"))
     _add_study(commands.add_parser("study", help="run a multi-seed experiment that ends in a figure and a table of numbers"))
+    _add_report(commands.add_parser("report", help="every generalization bound for a saved net, beside its test error"))
     lister = commands.add_parser("list", help="show all claims and studies")
     lister.set_defaults(run=_list)
     return parser
@@ -64,6 +65,20 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=_positive, metavar="K", help="number of seeds")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for results; a run that was interrupted there is resumed")
     parser.set_defaults(run=_study)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("params", type=Path, metavar="PARAMS", help="trained parameters: an .npz or flax .msgpack file, or an orbax folder")
+    parser.add_argument("--init", type=Path, required=True, metavar="PARAMS", help="parameters that training began with")
+    parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="Python file that defines apply_fn(params, x), and loss if need be")
+    parser.add_argument("--data", default="digits", metavar="NAME", help="digits (default), fashion-mnist, mnist, or an .npz file")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder of the data set's files")
+    parser.add_argument("--delta", type=float, default=0.05, metavar="P", help="probability with which a bound may fail (default 0.05)")
+    parser.add_argument("--joint", action="store_true", help="share that out over all bounds")
+    parser.add_argument("--seed", type=int, default=0, metavar="K", help="seed of what is sampled (default 0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page")
+    parser.set_defaults(run=_report)
 
 
 def _positive(text: str) -> int:
@@ -101,6 +116,23 @@ def _study(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in ("data", "data_dir", "seeds", "out")}
     studies.run(options.name, **{name: value for name, value in given.items() if value is not None})
     return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from jaxgen.bounds.report import command
+
+    return command.report(
+        options.params,
+        options.init,
+        options.model,
+        data_name=options.data,
+        data_dir=options.data_dir,
+        delta=options.delta,
+        joint=options.joint,
+        seed=options.seed,
+        json=options.json,
+        html=options.html,
+    )
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -27,6 +27,8 @@ def pytest_generate_tests(metafunc):
     if "precision" not in metafunc.fixturenames:
         return
     markers = {marker.name for marker in metafunc.definition.iter_markers()}
+    if "heavy" in markers and markers & {"float64", "any_precision"}:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid} runs once, and cannot be heavy: the mark leaves one of two precisions to -m slow")
     if "float64" in markers:
         options = ["float64"]
     elif "any_precision" in markers:
@@ -65,6 +67,17 @@ def key():
     return jax.random.key(20211128)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file run in one process, which then compiles or computes what they share once."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False  # Doctests, last, are small and leave no process idle for long.
+    return LoadFileScheduling(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     """A test marked `last_bit`, whose subject the compiler can spoil, runs in a process of its own that compiles as users do."""
@@ -83,7 +96,11 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("heavy") and item.callspec.params["precision"] == "float32":
+            item.add_marker(pytest.mark.slow)
     if config.getoption("-m"):
         return
     skip = pytest.mark.skip(reason="slow; run with -m slow")

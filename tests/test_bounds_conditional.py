@@ -46,6 +46,7 @@ def test_majority_has_the_known_information_and_bound(n, rtol):
         np.testing.assert_allclose(_gap(losses, u), GAPS[n], rtol=rtol)
 
 
+@pytest.mark.heavy
 def test_cmi_grows_with_the_range_and_its_ceiling_is_the_same_for_all_n(rtol):
     ceilings = bounds.cmi(jnp.array([1, 10, 1000]) * math.log(2), jnp.array([1, 10, 1000]))
     np.testing.assert_allclose(ceilings.value, math.sqrt(2 * math.log(2)), rtol=rtol)
@@ -92,6 +93,7 @@ def _memorizer():
     return u, ((x[:, None] > 0) & ~known).astype(float)
 
 
+@pytest.mark.heavy
 def test_loss_differences_give_the_risk_of_an_interpolating_learner_exactly(rtol):
     """Given the supersample the two examples of a pair differ, and the value is no less than the risk."""
     u, losses = _memorizer()
@@ -126,6 +128,7 @@ def test_estimates_are_plug_in_informations_and_the_correction_counts_cells_that
         np.testing.assert_allclose(raw[i] - corrected[i], (cells - values - bits + 1) / 24, rtol=10 * rtol, atol=rtol)
 
 
+@pytest.mark.heavy
 def test_a_prediction_that_never_changes_needs_no_correction(key):
     u = _random(key)[1]
     np.testing.assert_allclose(bounds.mask_information(jnp.ones_like(u), u, 9), 0, atol=1e-6)

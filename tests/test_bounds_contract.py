@@ -234,6 +234,7 @@ def test_neu_is_certified_down_to_the_constant_that_is_proved():
     assert certified == [True, True, False]
 
 
+@pytest.mark.heavy
 def test_bounds_can_be_optimized_over_the_noise_by_gradient():
     def total(log_noise):
         return bounds.wang_mao(RATE, jnp.exp(log_noise), DISPERSION, lambda variance: 0.5 * 0.7 * variance, 50, 0.5, sided="one").value

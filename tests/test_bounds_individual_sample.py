@@ -18,6 +18,7 @@ def _psi(x):
     return 3 * VARIANCE * x - 1.5 * jnp.log1p(2 * VARIANCE * x)
 
 
+@pytest.mark.heavy
 def test_gaussian_mean_has_the_known_values(rtol):
     """n = 10, d = 3: information .15804, square-root form 1.51484 with R^2 = 2 d (1 + 1/n)^2, CGF form 1.29247, gap .6."""
     np.testing.assert_allclose(INFORMATION, 0.1580407735, rtol=1e-9)
@@ -35,6 +36,7 @@ def test_majority_has_the_known_values(rtol):
     np.testing.assert_allclose(found, [0.5887050113, 0.2557460028, 0.1375943429], rtol=1e-6)
 
 
+@pytest.mark.heavy
 def test_inverse_legendre_of_a_gaussian_is_the_root_and_no_grid_falls_below(rtol):
     """psi = R^2 x^2 / 2 has sqrt(2 R^2 y), reached at x = sqrt(2 y) / R; the excess on a grid of ratio q is at most (q - 1)^2 / 2 of it."""
     y = jnp.array([0.01, 0.3, 2.0])
@@ -46,12 +48,14 @@ def test_inverse_legendre_of_a_gaussian_is_the_root_and_no_grid_falls_below(rtol
         assert np.all(found <= exact * (1 + float(grid[1] / grid[0] - 1) ** 2 / 2))
 
 
+@pytest.mark.heavy
 def test_slope_of_the_inverse_is_the_reciprocal_of_the_minimizer(rtol):
     grid = jnp.geomspace(1e-1, 1e1, 50)
     slope = jax.grad(lambda y: bounds.inverse_legendre(lambda x: x**2 / 2, y, grid))(0.5)
     np.testing.assert_allclose(slope, 1 / grid[jnp.argmin((0.5 + grid**2 / 2) / grid)], rtol=rtol)
 
 
+@pytest.mark.heavy
 def test_concavity_puts_the_mean_of_roots_below_the_root_of_the_mean(key, rtol):
     informations = jax.random.exponential(key, (5, 7))
     individual = bounds.individual_sample(informations, 0.5)

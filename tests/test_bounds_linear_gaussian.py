@@ -57,6 +57,7 @@ def test_dispersion_of_the_reference_setting():
     np.testing.assert_allclose(linear_gaussian().dispersion, [1, 1.01, 1.0181, 1.024661, 0.884175, 0.901602, 0.915717, 0.927151], atol=1e-6)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("noisy_gradients", "known"),
     [(True, (1.5758077735, 8.5665641968, 8.6356212082, 15.5581895298)), (False, (1.116882, 8.511354, 8.568021, 15.362815))],
@@ -118,6 +119,7 @@ def test_dispersion_given_the_initial_weights_restores_the_improvement(rtol):
     assert spread.exact < float(information) < 66.24 / 4
 
 
+@pytest.mark.heavy
 def test_sensitivity_cannot_be_left_out_of_neus_bound():
     model = linear_gaussian(c=-5.0, k=1.0, d=1, num_steps=20, sigma=1.0)
     assert model.exact == pytest.approx(4.0507182, rel=1e-7)
@@ -145,6 +147,7 @@ def test_variance_about_the_empirical_gradient_is_refuted_by_full_batch_descent(
     assert gap < bounds.neu(LR, sigma, 0.0, model.variance, 0.0, n, 1.0, constant=2.0).value
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("d", "b", "num_steps", "sigma"), [(1, 1, 8, 0.05), (2, 2, 8, 0.05), (2, 8, 1, 0.05), (50, 2, 12, 0.3), (200, 8, 1, 0.35)])
 def test_exact_gap_of_noisy_weights_is_below_every_bound(d, b, num_steps, sigma, rtol):
     model = linear_gaussian(d=d, b=b, num_steps=num_steps, sigma=sigma, noisy_gradients=True)
@@ -167,6 +170,7 @@ def tight():
     return model
 
 
+@pytest.mark.heavy
 def test_no_constant_of_the_bounds_can_be_one_percent_smaller(tight):
     for bound in (
         bounds.xu_raginsky(tight.exact, 8, 1.0),

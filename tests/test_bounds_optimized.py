@@ -204,6 +204,7 @@ def _two_layer_quantities(activation, weights, x, y):
     return jax.jit(jax.vmap(one))(x, y)
 
 
+@pytest.mark.heavy
 def test_relu_gradient_norm_and_hessian_trace_are_active_fractions(rtol):
     rng = np.random.default_rng(8)
     weights, x, y = rng.normal(size=(10, 4)), rng.normal(size=(3, 4)), jnp.array([0.7, -1.1, 2.0])

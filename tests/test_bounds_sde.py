@@ -31,12 +31,14 @@ def test_the_best_prior_is_the_best(key):
     assert full < information.golden_bound(means, covs, centre + 0.05, whole)
 
 
+@pytest.mark.heavy
 def test_two_far_points_are_told_apart_by_no_more_than_a_bit():
     """The bound by a Gaussian prior is above the information, which is at most log 2."""
     assert float(bounds.gaussian_family_information([[-2.0], [2.0]], jnp.ones((2, 1, 1)))) > np.log(2)
     assert abs(float(bounds.gaussian_family_information([[1.0], [1.0]], jnp.ones((2, 1, 1))))) < 1e-6
 
 
+@pytest.mark.heavy
 def test_a_trajectory_is_a_sum_over_steps_and_learning_rates_do_not_matter(key, rtol):
     """P = drift + mean noise; scaling all covariances by rates squared changes nothing."""
     drift, noise = _spd(key, 4, 2), _spd(jax.random.fold_in(key, 1), 4, 5, 2)
@@ -50,6 +52,7 @@ def test_a_trajectory_is_a_sum_over_steps_and_learning_rates_do_not_matter(key, 
     assert bound.assumptions
 
 
+@pytest.mark.heavy
 def test_noise_of_mini_batches_in_as_many_dimensions_as_examples_is_refused(key):
     """Three examples make noise in two directions."""
     z = jax.random.normal(key, (3, 3))

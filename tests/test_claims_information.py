@@ -12,6 +12,7 @@ from jaxgen import claims, information
 from jaxgen.claims.information import _problems, capacity, channels, measures, risks, subgaussian
 
 
+@pytest.mark.heavy
 def test_random_tables_kernels_and_covariances_are_what_they_say(key, rtol):
     np.testing.assert_allclose(_problems.tables(key, 3, 4).sum(axis=(1, 2)), 1, rtol=rtol)
     np.testing.assert_allclose(_problems.kernels(key, 3, 4).sum(axis=2), 1, rtol=rtol)
@@ -32,6 +33,7 @@ def test_the_quadrature_for_a_binary_input_is_an_entropy_difference(noise_varian
     np.testing.assert_allclose(channels._binary_input_information(noise_variance), expected, rtol=1e-8)
 
 
+@pytest.mark.heavy
 def test_the_donsker_varadhan_functional_of_two_laws_is_its_definition(key, rtol):
     q, p, critic = *_problems.tables(key, 6)[:2], jax.random.normal(key, (6,))
     np.testing.assert_allclose(measures._donsker_varadhan(critic, q, p), q @ critic - jnp.log(p @ jnp.exp(critic)), rtol=10 * rtol)
@@ -44,6 +46,7 @@ def test_least_squares_coefficients_are_those_of_the_smallest_norm(key, width):
     np.testing.assert_allclose(capacity._coefficients(features, y, 0.0), np.linalg.lstsq(features, y)[0], rtol=1e-9)
 
 
+@pytest.mark.heavy
 def test_risks_of_thresholds_without_signal_average_to_one_half(key):
     training, population, rademacher = jax.vmap(lambda k: risks._risks_of_thresholds(k, 50, fair=True))(jax.random.split(key, 2000))
     stderr = 0.5 / math.sqrt(50 * 2000)
@@ -52,6 +55,7 @@ def test_risks_of_thresholds_without_signal_average_to_one_half(key):
     assert abs(rademacher[:, 0].mean()) < 4 * math.sqrt(2) * stderr
 
 
+@pytest.mark.heavy
 def test_risks_of_thresholds_are_zero_for_the_one_that_made_the_labels(key):
     training, population, _ = risks._risks_of_thresholds(key, 50, fair=False)
     assert (training[-1], population[-1]) == (0, 0)

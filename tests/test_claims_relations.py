@@ -88,6 +88,7 @@ def test_checks_are_pytrees_with_the_same_values_under_jit_and_vmap(key):
     np.testing.assert_allclose(mapped.margin, np.stack([made.margin for made in looped]), rtol=1e-6)
 
 
+@pytest.mark.heavy
 def test_a_power_law_converges_at_its_order_and_at_no_other():
     steps = 2.0 ** -jnp.arange(1, 6)
     errors = 3 * steps**1.5

@@ -38,6 +38,7 @@ def test_values_are_those_of_scipy(tol):
         assert found.slack.min() > 0
 
 
+@pytest.mark.heavy
 def test_the_dual_point_proves_the_value(tol):
     cost, matrix, target = (jnp.asarray(array, float) for array in next(_programs(1)))
     found = solve(cost, matrix, target)
@@ -45,6 +46,7 @@ def test_the_dual_point_proves_the_value(tol):
     assert jnp.abs(cost @ found.x - target @ found.dual) <= tol * (1 + jnp.abs(target @ found.dual))
 
 
+@pytest.mark.heavy
 def test_programs_are_mapped_over(tol):
     batch = [jnp.asarray(np.stack(arrays), float) for arrays in zip(*_programs(2, count=3), strict=True)]
     together = jax.jit(jax.vmap(solve))(*batch)

@@ -138,8 +138,8 @@ def test_tied_weights_and_normalization_are_refused_and_coupling_is_named():
 @pytest.mark.parametrize(
     "name",
     [
-        *("mlp", "residual", "attention", "embedding", "scanned layers", "transposed convolution"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("convolutions", "layer norm")),
+        *("mlp", "layer norm", "embedding", "scanned layers", "transposed convolution"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("convolutions", "residual", "attention")),
     ],
 )
 def test_probes_of_activations_are_unbiased_for_any_layer(name):

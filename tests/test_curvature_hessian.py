@@ -41,6 +41,7 @@ def dense(params, batch):
     return np.asarray(jax.jit(jax.hessian(lambda w: _loss(unravel(w), batch).mean()))(flat))
 
 
+@pytest.mark.heavy
 def test_products_and_matrix_are_the_dense_hessians(params, batch, dense, rtol):
     operator = curvature.hessian(_loss, params, batch)
     vector = jax.tree.map(np.cos, params)

@@ -32,6 +32,7 @@ def _linear(dispersion, rate=RATE, noise=NOISE):
     return float((rate**2 * dispersion / (2 * noise**2)).sum())
 
 
+@pytest.mark.heavy
 def test_sgld_has_the_printed_information_and_chain_of_bounds(known):
     exact = _solve()
     assert float(exact.sgld_mutual_information) == known(1.5758077735, 10)
@@ -79,6 +80,7 @@ def test_neu_variance_has_no_finite_population_factor(known, batch, printed):
     assert float(data.LinearGaussian(d=2, n=8).solve(batch[None], RATE, NOISE).neu_variance[0]) == known(printed, 12)
 
 
+@pytest.mark.heavy
 def test_full_batches_on_the_linear_loss_have_the_closed_form(rtol):
     num_steps, std = 5, 1.3
     exact = data.LinearGaussian(d=3, n=8, data_std=std, curvature=0.0).solve(np.tile(np.arange(8), (num_steps, 1)), RATE, NOISE)
@@ -99,6 +101,7 @@ def test_one_full_step_of_rate_one_is_the_sample_mean_with_gap_ds2_over_n(rtol):
     assert float(exact.mutual_information) == math.inf
 
 
+@pytest.mark.heavy
 def test_noise_fed_back_reaches_its_stationary_variance(known):
     exact = data.LinearGaussian(d=2, n=8).solve(np.zeros((300, 1), int), RATE, NOISE)
     assert float((exact.sgld_dispersion - exact.dispersion)[-1] / 2) == pytest.approx(0.0131578947, rel=1e-4)
@@ -224,6 +227,7 @@ def test_samples_have_the_stated_law(key):
         assert abs(float(draws.std()) / std - 1) < 5 / math.sqrt(2 * 40_000)
 
 
+@pytest.mark.heavy
 def test_solving_passes_through_jit_vmap_and_grad(rtol):
     stds = jnp.array([0.0, 1.0, 5.0])
 

@@ -19,6 +19,7 @@ def test_the_gap_has_the_known_values(n, gap):
     assert data.MajorityVote(n).generalization_gap == gap
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("n", [1, 3, 7, 9])
 def test_gap_and_mutual_information_are_those_of_enumeration(n, rtol):
     problem = data.MajorityVote(n)

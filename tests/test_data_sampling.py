@@ -47,6 +47,7 @@ def test_a_larger_fraction_corrupts_a_superset_by_the_same_draws(key):
     np.testing.assert_array_equal(jnp.where(some != labels, some, more), more)
 
 
+@pytest.mark.heavy
 def test_the_fraction_may_be_traced_and_mapped(key):
     labels, fractions = _labels(50, 3), jnp.array([0.0, 0.3, 0.9])
     mapped = jax.jit(jax.vmap(lambda f: data.corrupt_labels(key, labels, f, 3)))(fractions)

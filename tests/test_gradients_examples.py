@@ -60,6 +60,7 @@ def test_per_example_gradients_are_rows_of_the_jacobian(params, batch, rows, rto
     np.testing.assert_allclose(found, rows, rtol=rtol, atol=rtol * np.abs(rows).max())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("chunk_size", [None, 1, 3, 20])
 def test_norms_and_dispersion_do_not_depend_on_chunks(params, batch, rows, rtol, chunk_size):
     fns = gradients.squared_norms, gradients.dispersion

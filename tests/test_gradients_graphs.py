@@ -22,6 +22,7 @@ def weights():
     return {"first": jnp.asarray(rng.normal(size=(4, 3))), "second": jnp.asarray(rng.normal(size=(2, 4)))}
 
 
+@pytest.mark.heavy
 def test_gradients_of_nodes_are_those_of_the_rest_of_the_program(weights, rtol):
     x = jnp.arange(3.0)
     found = jax.jit(lambda *args: gradients.node_sensitivities(_net, *args))(weights, x)

@@ -47,6 +47,7 @@ def _columns(operator):
     return jax.jit(jax.vmap(lambda v: ravel_pytree(operator.mv(unravel(v)))[0]))(jnp.eye(size)).T
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("options", "factor"), [({}, 1), ({"batch_size": 3}, 1 / 3), ({"batch_size": 3, "replacement": False}, 4 / 18)])
 def test_products_matrix_diagonal_and_trace_are_those_of_the_sample_covariance(params, batch, rows, rtol, options, factor):
     operator = gradients.noise_covariance(_loss, params, batch, **options)

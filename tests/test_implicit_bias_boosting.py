@@ -12,6 +12,7 @@ from jaxgen import implicit_bias
 from jaxgen.claims.implicit_bias.boosting import CYCLE, ON_THE_CYCLE, ROOT
 
 
+@pytest.mark.heavy
 def test_every_exact_step_minimizes_the_loss_along_its_coordinate(key):
     """scipy finds the minimizer to about the root of a rounding, so losses are compared."""
     m = np.asarray(jax.random.rademacher(key, (12, 5), float))
@@ -41,6 +42,7 @@ def test_small_steps_reach_the_largest_margin():
     assert 0.3725 < margins[-1] < 0.375
 
 
+@pytest.mark.heavy
 def test_small_steps_are_steepest_descent_of_the_l1_norm_with_normalized_steps(rtol):
     """Where B = 1: eta = c / L."""
     trace = implicit_bias.steepest_descent_exp(CYCLE, implicit_bias.lp_norm(1), jnp.zeros(8), 50, learning_rate=0.1, mode="normalized")
@@ -56,6 +58,7 @@ def test_rounds_far_below_the_range_of_losses_stay_finite():
     assert jnp.isfinite(found.margins).all()
 
 
+@pytest.mark.heavy
 def test_steps_may_be_mapped_over():
     found = jax.vmap(lambda c: implicit_bias.adaboost(CYCLE, 30, step=c).coefficients)(jnp.array([0.05, 0.1]))
     np.testing.assert_allclose(found[1], implicit_bias.adaboost(CYCLE, 30, step=0.1).coefficients, rtol=1e-5)

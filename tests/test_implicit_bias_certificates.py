@@ -48,6 +48,7 @@ def _largest_margin(z, p):
     return -linprog(np.append(np.zeros(len(signs)), -1), A_ub=rows, b_ub=right, bounds=[*signs, (None, None)]).fun
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", RUNS)
 def test_every_inequality_of_the_proof_holds_at_every_step(name, key, precision):
     """Up to the rounding of sums of as many terms as steps; from a start whose loss is above one, and from one where it is below."""
@@ -68,6 +69,7 @@ def test_every_inequality_of_the_proof_holds_at_every_step(name, key, precision)
         assert np.all(lower - upper <= NUM_STEPS * np.finfo(precision).eps * scale), inequality
 
 
+@pytest.mark.heavy
 def test_constant_steps_of_the_euclidean_norm_are_gradient_descent(rtol):
     w, z = np.array([0.3, -0.2]), SYMMETRIC
     trace = implicit_bias.steepest_descent_exp(z, lp_norm(2), w, 6, learning_rate=0.1, mode="constant")
@@ -116,6 +118,7 @@ def test_nothing_overflows_at_a_log_loss_of_minus_3000(precision):
     assert 1 - 1e-3 < ratio < 1 + 10 * np.finfo(precision).eps
 
 
+@pytest.mark.heavy
 def test_records_now_and_then_are_those_of_all_steps():
     whole, thin = (implicit_bias.steepest_descent_exp(SYMMETRIC, lp_norm(1), np.ones(2), 7, every=every) for every in (1, 3))
     kept = np.array([0, 3, 6, 7])
@@ -160,6 +163,7 @@ def test_steps_a_hundred_times_too_large_break_the_descent():
     assert jnp.any(jnp.diff(trace.log_loss) > 0)
 
 
+@pytest.mark.heavy
 def test_a_given_margin_sharpens_the_certificates_that_use_it():
     trace = implicit_bias.steepest_descent_exp(SYMMETRIC, lp_norm(1), np.array([1.0, 0.0]), 20)
     loose, sharp = (implicit_bias.margin_certificates(trace, gamma) for gamma in (None, 1.25))

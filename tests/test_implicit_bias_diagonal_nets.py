@@ -39,6 +39,7 @@ def test_descent_ends_where_its_potential_says_up_to_its_step(depth, key):
     assert jnp.abs(fine.w - wrong).max() > 1e-2
 
 
+@pytest.mark.heavy
 def test_small_and_large_starts_of_several_data_sets_end_in_one_program(key, precision):
     """The loss of every run is below the tolerance, and mapped runs are those of a loop: to rounding, over a hundred steps."""
     xs, ys = jax.vmap(_problem)(jax.random.split(key, 2))
@@ -71,6 +72,7 @@ def test_a_step_size_for_all_steps_is_plain_gradient_descent(key, rtol):
     assert not bool(found.converged)
 
 
+@pytest.mark.heavy
 def test_targets_that_no_weights_fit_leave_a_loss_that_is_reported(key):
     x = jax.random.normal(key, (12, 3))
     y = jax.random.normal(jax.random.fold_in(key, 1), (12,))

@@ -135,6 +135,7 @@ def test_gradients_along_the_direction_differ_by_the_deviation_times_a_power_of_
     assert expansion(1.0, direction).error.max() < 1e-5
 
 
+@pytest.mark.heavy
 def test_convolutional_predictors_agree_and_are_what_the_net_computes(key, rtol):
     filters, x = jax.random.normal(key, (3, 5)), jax.random.normal(jax.random.fold_in(key, 1), (4, 5))
     dense = implicit_bias.linear_convolutional(filters, method="dense")
@@ -211,6 +212,7 @@ def test_costs_are_the_norms_of_weights_that_attain_them(key):
     assert implicit_bias.representation_cost("fully_connected", matrix, 2) == pytest.approx(2 * float(values.sum()), rel=1e-10)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("widths", [(5, 1), (5, 4, 2)])
 def test_rebalancing_keeps_the_function_and_balances_every_neuron(key, widths, precision):
     x = jax.random.normal(key, (6, 3))

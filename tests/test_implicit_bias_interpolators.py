@@ -36,6 +36,7 @@ def test_min_norm_of_known_value_and_against_the_pseudo_inverse(key):
     np.testing.assert_allclose(w, expected, rtol=0, atol=_rounding(w))
 
 
+@pytest.mark.heavy
 def test_min_norm_in_a_metric_solves_its_normal_equations(key):
     x, y = _regression(key)
     root, w0 = jax.random.normal(jax.random.fold_in(key, 2), (8, 8)), jnp.arange(8.0)
@@ -64,6 +65,7 @@ def test_duplicate_examples_and_columns_change_nothing(key):
     np.testing.assert_allclose(doubled[0].T @ double.multipliers, x.T @ single.multipliers, rtol=0, atol=10 * _rounding(w))
 
 
+@pytest.mark.heavy
 def test_the_interpolation_set_is_a_point_and_the_null_space(key, rtol):
     x, y = _regression(key)
     x, y = jnp.concatenate([x, x[:1] + x[1:2]]), jnp.concatenate([y, y[:1] + y[1:2]])
@@ -90,6 +92,7 @@ def test_realizable_data_are_told_from_others(key):
     assert not implicit_bias.is_realizable(x.at[0, 0].set(jnp.nan), y)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("nonnegative", [False, True])
 def test_min_l1_is_the_linear_program_of_scipy(nonnegative, key):
     n, d = 20, 60
@@ -113,6 +116,7 @@ def test_min_l1_without_a_unique_solution_or_with_targets_of_zero_or_dependent_r
     np.testing.assert_allclose(doubled, [0, 2], atol=1e-5)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("p", [1.1, 3.0])
 def test_min_lp_norm_is_stationary(p, key, precision):
     """The gradient of ||w||_p^p / p is in the row space, and the point of figure 8.1 comes out."""
@@ -141,6 +145,7 @@ POTENTIALS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", POTENTIALS)
 def test_bregman_interpolators_satisfy_their_kkt_conditions_and_close_the_gap(name, key, precision):
     make, value = POTENTIALS[name]
@@ -156,6 +161,7 @@ def test_bregman_interpolators_satisfy_their_kkt_conditions_and_close_the_gap(na
     np.testing.assert_allclose(potential.mirror(found.w) - potential.mirror(w0), x.T @ found.multipliers, rtol=0, atol=10 * tolerance)
 
 
+@pytest.mark.heavy
 def test_bregman_interpolators_in_closed_form(rtol):
     quadratic, entropy = implicit_bias.quadratic(jnp.diag(jnp.array([1.0, 4.0]))), implicit_bias.entropy()
     found = implicit_bias.bregman_interpolator(quadratic, ONES, jnp.array([2.0]), jnp.array([1.0, 0.0]))
@@ -170,6 +176,7 @@ def test_examples_may_be_matrices():
     np.testing.assert_allclose(found.w, 2 * jnp.eye(2), atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_strongly_curved_potentials_are_solved_in_few_steps(key, precision):
     """alpha from 1e-8 to 1e3 in one program: from least l_1 to least l_2 norm."""
     x, y = _regression(key, 10, 30)

@@ -33,8 +33,10 @@ def cone(key, n, p, tilt=0.0):
     return rows, v
 
 
+solve = jax.jit(nonnegative_least_squares)
+
+
 def compare_with_scipy(key, n, p, tilt, precision):
-    solve = jax.jit(nonnegative_least_squares)
     for seed in range(3):
         rows, v = cone(jax.random.fold_in(key, seed), n, p, tilt)
         found = solve(rows @ rows.T, rows @ v, v @ v)
@@ -49,12 +51,13 @@ def compare_with_scipy(key, n, p, tilt, precision):
         assert excess < {"float32": 1e-5, "float64": 1e-12}[precision]
 
 
+@pytest.mark.heavy
 def test_nonnegative_least_squares_are_those_of_scipy_with_a_valid_gap(key, precision):
     compare_with_scipy(key, 8, 4, 0.0, precision)
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize(("n", "p", "tilt"), [(70, 20, 5.0), (100, 150, 0.0)])
+@pytest.mark.parametrize(("n", "p", "tilt"), [(100, 20, 5.0), (100, 150, 0.0)])
 def test_so_are_larger_ones_whether_rows_are_dependent_or_not(key, n, p, tilt):
     compare_with_scipy(key, n, p, tilt, "float64")
 
@@ -71,6 +74,7 @@ def test_rows_of_zeros_have_no_multiplier():
     assert nonnegative_least_squares(rows @ rows.T, rows @ v, v @ v).multipliers.tolist() == [2.0, 0.0]
 
 
+@pytest.mark.heavy
 def test_known_values_of_the_quadratic_model(precision):
     at_axis = max_margin_kkt(quadratic, jnp.array([1.0, 0.0]), POINT, jnp.ones(1), order=2)
     assert at_axis.multipliers[0] == pytest.approx(0.5, rel=1e-5)

@@ -60,6 +60,7 @@ def test_a_loss_beyond_the_range_of_numbers_has_a_finite_logarithm_and_gradient(
         assert jnp.isfinite(gradient).all(), name
 
 
+@pytest.mark.heavy
 def test_margins_are_products_of_vectors_and_of_matrices_with_signs(key, rtol):
     keys = jax.random.split(key, 3)
     x, w, y = jax.random.normal(keys[0], (5, 3, 2)), jax.random.normal(keys[1], (3, 2)), jnp.array([1, -1, 1, 1, -1])

@@ -38,6 +38,7 @@ def _by_linear_program(z, p):
     return -linprog(np.append(np.zeros(d), -1), np.hstack([-z, np.ones((n, 1))]), np.zeros(n), bounds=bounds).fun
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("norm", [ib.lp_norm(p) for p in EXPONENTS] + [ib.fourier_norm(p) for p in (1, math.inf)], ids=str)
 def test_the_interval_holds_by_its_definition_and_is_narrow(norm, tol):
     z = _separable(0, *SHAPE)
@@ -80,12 +81,15 @@ def test_the_euclidean_margin_is_that_of_a_support_vector_machine():
     np.testing.assert_allclose(found.margin, 1 / np.linalg.norm(machine.coef_), rtol=1e-6)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("p", "expected"), [(1, 1.25), (2, 2.5 / math.sqrt(2)), (math.inf, 2.5)])
 def test_two_points_have_known_margins(p, expected, tol):
-    found = ib.max_margin(jnp.array([[2.0, 0.5], [0.5, 2.0]]), ib.lp_norm(p))
+    two = jnp.zeros(SHAPE).at[:, :2].set(jnp.tile(jnp.array([[2.0, 0.5], [0.5, 2.0]]), (SHAPE[0] // 2, 1)))
+    found = ib.max_margin(two, ib.lp_norm(p))
     np.testing.assert_allclose([found.lower, found.upper], expected, rtol=tol)
 
 
+@pytest.mark.heavy
 def test_a_single_point_has_its_dual_norm_as_margin(tol):
     z = _separable(2, 1, 5)
     for p in (1, 3, math.inf):
@@ -93,6 +97,7 @@ def test_a_single_point_has_its_dual_norm_as_margin(tol):
         np.testing.assert_allclose(ib.max_margin(z, norm).margin, norm.dual(z[0]), rtol=10 * tol)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("norm", [ib.spectral_norm(), ib.nuclear_norm()], ids=["spectral", "nuclear"])
 def test_matrices_have_margins_of_their_singular_values(norm, tol):
     z = _separable(3, 12, 3, 4)
@@ -101,7 +106,7 @@ def test_matrices_have_margins_of_their_singular_values(norm, tol):
     assert found.converged
     assert found.upper - found.lower <= tol * found.upper
     # On one row, both are the Euclidean norm.
-    row = _separable(4, 12, 1, 4)
+    row = _separable(4, SHAPE[0], 1, SHAPE[1])
     np.testing.assert_allclose(ib.max_margin(row, norm).margin, ib.max_margin(row[:, 0], ib.lp_norm(2)).margin, rtol=10 * tol)
 
 
@@ -125,10 +130,12 @@ def test_data_that_are_not_separable_come_with_multipliers_that_prove_it(norm, p
     assert jnp.abs(found.multipliers.sum() - 1) <= 1e-5
 
 
+@pytest.mark.heavy
 def test_duplicate_examples_and_columns_change_nothing(tol):
-    z = _separable(7, 15, 3)
-    for twice, p in ((jnp.vstack([z, z]), 2), (jnp.hstack([z, z]), 1)):
-        found, alone = ib.max_margin(twice, ib.lp_norm(p)), ib.max_margin(z, ib.lp_norm(p))
+    few, narrow = _separable(7, 15, 6), _separable(7, 30, 3)
+    for once, twice, p in ((few, jnp.vstack([few, few]), 2), (narrow, jnp.hstack([narrow, narrow]), 1)):
+        assert twice.shape == SHAPE
+        found, alone = ib.max_margin(twice, ib.lp_norm(p)), ib.max_margin(once, ib.lp_norm(p))
         np.testing.assert_allclose(found.margin, alone.margin, rtol=4 * tol)
 
 
@@ -141,6 +148,7 @@ def test_the_derivative_is_that_of_the_envelope():
     np.testing.assert_allclose(slope, (ahead - behind) / 2e-4, rtol=1e-5)
 
 
+@pytest.mark.heavy
 def test_problems_are_mapped_over(tol):
     z = jnp.stack([_separable(seed, *SHAPE) for seed in range(3)])
     together = jax.vmap(lambda z: ib.max_margin(z, ib.lp_norm(1)))(z)
@@ -161,6 +169,7 @@ class _Boxed(ib.Norm):
         return -self.dual(g) * jnp.sign(g) / jnp.arange(1.0, 4)
 
 
+@pytest.mark.heavy
 def test_a_norm_of_ones_own_has_an_interval_that_holds():
     z = _separable(9, 10, 3)
     found, exact = ib.max_margin(z, _Boxed(), tol=0.2), ib.max_margin(z / jnp.arange(1.0, 4), ib.lp_norm(math.inf))

@@ -26,6 +26,7 @@ def _gradient(x, y, w):
     return 2 * x.T @ (x @ w - y)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", STARTS)
 def test_the_mirror_points_of_mirror_descent_move_by_gradients(name, key, rtol):
     potential, (x, y) = _potential(name), _regression(key)
@@ -60,6 +61,7 @@ def test_small_coordinates_keep_their_digits_in_dual_form(rtol):
     np.testing.assert_allclose(w, 1e-9, rtol=50 * rtol)
 
 
+@pytest.mark.heavy
 def test_stochastic_gradients_are_of_the_batch_of_their_step(key, rtol):
     x, y = _regression(key)
     rows = processes.batch_indices(key, 3, 2, 4, mode="without_replacement")
@@ -91,6 +93,7 @@ def test_momentum_on_a_parabola(nesterov, rtol):
     assert found["b"].dtype == jnp.result_type(float)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("form", ["dual", "primal"])
 def test_entropy_flow_to_a_point_is_logistic_growth(form, precision):
     """w' = w (b - w), to the solver's tolerance times a condition of 10."""
@@ -112,6 +115,7 @@ def test_a_small_step_of_natural_gradient_is_one_of_mirror_descent_to_second_ord
     assert 3.5 < gap(1e-2) / gap(5e-3) < 4.5
 
 
+@pytest.mark.heavy
 def test_natural_gradient_and_mirror_descent_agree_on_quadratic_potentials(key, rtol):
     root = jax.random.normal(key, (8, 8))
     potential, (x, y) = implicit_bias.quadratic(root @ root.T + jnp.eye(8)), _regression(key)
@@ -140,6 +144,7 @@ def test_divergences_of_known_value(rtol):
     np.testing.assert_allclose(implicit_bias.bregman_divergence(implicit_bias.entropy(), jnp.array([0.0, 1.0]), w0), 2.0, rtol=rtol)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["entropy", "hyperbolic"])
 def test_three_points(name, key, rtol):
     """D(a, b) + D(b, c) - D(a, c) = <grad R(c) - grad R(b), a - b>."""

@@ -27,6 +27,7 @@ def _eps(precision, count=64):
     return count * float(np.finfo(precision).eps)
 
 
+@pytest.mark.heavy
 @every_norm
 def test_the_steepest_direction_has_the_dual_norm_and_its_square_as_product(norm, shape, key, precision):
     """Identity (8.27); random directions do no better; and it is minus the gradient of half the squared dual norm."""
@@ -76,6 +77,7 @@ def test_known_directions():
     np.testing.assert_allclose(quadratic_norm(_metric()).steepest(jnp.ones(4)), -np.linalg.solve(_metric(), np.ones(4)), rtol=1e-5)
 
 
+@pytest.mark.heavy
 def test_spectral_and_nuclear_norms_agree_with_numpy(key, precision):
     matrix = jax.random.normal(key, (4, 3)) + jnp.arange(3.0) * jnp.eye(4, 3)
     u, s, vt = np.linalg.svd(matrix, full_matrices=False)
@@ -84,6 +86,7 @@ def test_spectral_and_nuclear_norms_agree_with_numpy(key, precision):
     np.testing.assert_allclose(nuclear_norm().steepest(matrix), -s[0] * np.outer(u[:, 0], vt[0]), atol=_eps(precision))
 
 
+@pytest.mark.heavy
 def test_the_spectral_direction_of_a_matrix_of_low_rank_is_its_partial_isometry(precision):
     outer = jnp.outer(jnp.array([3.0, 4.0, 0.0]), jnp.array([0.0, 2.0]))
     np.testing.assert_allclose(spectral_norm().steepest(outer), -outer, atol=_eps(precision))

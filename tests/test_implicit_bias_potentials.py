@@ -93,6 +93,7 @@ def test_identities_hold_to_the_condition_number_over_the_representable_domain(n
         assert np.all(error <= 12 * limits.eps * condition), (identity, (error / condition).max() / limits.eps)
 
 
+@pytest.mark.heavy
 def test_hyperbolic_entropy_has_its_known_values(rtol):
     z, q = jnp.array([1.0, 2.0, 10.0]), np.array([0.24514384755981, 0.93432004929290, 14.926344385542])
     alpha = jnp.array([[0.05], [1.0], [3.0]])
@@ -256,6 +257,7 @@ def test_squared_lp_norm_has_the_derivatives_of_its_value(p, key, rtol):
     np.testing.assert_allclose(maps.inverse_derivative, v, rtol=200 * rtol, atol=200 * rtol)
 
 
+@pytest.mark.heavy
 def test_squared_lp_norm_at_zeros():
     sparse, ones = jnp.zeros(40).at[1:3].set(jnp.array([2.0, -1.0])), jnp.ones(40)
     square, other, origin = (_maps(ib.lp_squared(p), w, ones) for p, w in ((2.0, sparse), (1.5, sparse), (1.5, 0 * sparse)))
@@ -268,6 +270,7 @@ def test_squared_lp_norm_at_zeros():
     assert jnp.isnan(origin.product).all()
 
 
+@pytest.mark.heavy
 def test_quadratic_form_loses_the_condition_number_of_its_metric(key):
     eps = float(jnp.finfo(jnp.result_type(float)).eps)
     condition = 1e-2 / eps
@@ -283,6 +286,7 @@ def test_quadratic_form_loses_the_condition_number_of_its_metric(key):
     np.testing.assert_allclose(maps.derivative, maps.product, atol=30 * eps * condition)
 
 
+@pytest.mark.heavy
 def test_simplex_entropy_inverts_up_to_a_constant(key, rtol):
     potential = ib.simplex_entropy()
     z, v = 10 * jax.random.normal(key, (2, 8))

@@ -101,11 +101,13 @@ def _check(potential, matrices, condition):
     _agree(maps.second_backward, maps.second, 100 * condition)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", SYMMETRIC)
 def test_spectral_entropy_satisfies_its_identities(name, key):
     _check(ib.spectral_entropy(), _symmetric(key, SYMMETRIC[name]), max(SYMMETRIC[name]) / min(SYMMETRIC[name]))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", RECTANGULAR)
 def test_spectral_hyperbolic_entropy_satisfies_its_identities(name, key):
     _check(ib.spectral_hyperbolic_entropy(0.7), _rectangular(key, RECTANGULAR[name]), 1 + max(RECTANGULAR[name]) / 0.7)
@@ -142,6 +144,7 @@ def test_spectral_entropy_is_that_of_matrix_logarithms_and_exponentials(key):
     np.testing.assert_allclose(maps.inverse_hessian, linalg.expm_frechet(logarithm, np.asarray(v), compute_expm=False), atol=1e-11)
 
 
+@pytest.mark.heavy
 def test_diagonal_matrices_have_the_potentials_of_vectors(rtol):
     w = jnp.array([0.2, 1.0, 3.0])
     for spectral, vector, factor in (

@@ -18,6 +18,7 @@ def _lars(x, y, lambdas):
     return np.stack([np.interp(lambdas[::-1], 2 * len(y) * alphas[::-1], w[::-1])[::-1] for w in weights], axis=1)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("shape", [(5, 12), (12, 5)])
 def test_the_path_of_the_lasso_is_that_of_lars(shape, key, precision):
     x, y = jax.random.normal(key, shape), jax.random.normal(jax.random.fold_in(key, 1), shape[:1])
@@ -27,6 +28,7 @@ def test_the_path_of_the_lasso_is_that_of_lars(shape, key, precision):
     assert (path[0] == 0).all()
 
 
+@pytest.mark.heavy
 def test_the_lasso_of_the_counterexample_has_its_known_values(rtol):
     path = lasso_path(X, Y, jnp.array([20.0, 10.0, 5.0, 1.0]))
     np.testing.assert_allclose(path[:, 0], [-1 / 9, -5 / 18, -5 / 36, -1 / 36], rtol=1e-4)
@@ -140,6 +142,7 @@ def _six_points():
     return jnp.asarray(np.stack(columns, axis=1)), jnp.asarray(labels)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("kind", "rates"), [("adagrad", np.full(400, 0.1)), ("rmsprop", 0.05 * 0.94 ** np.arange(500)), ("adam", 0.02 * 0.998 ** np.arange(5000))]
 )

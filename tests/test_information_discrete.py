@@ -105,6 +105,7 @@ def _forms(pxy):
     return forms, h - (hy + x_given_y), hx - x_given_y, math.log(5) - hx, worst - hx
 
 
+@pytest.mark.heavy
 def test_all_forms_of_mutual_information_agree_on_a_thousand_tables(precision):
     rounding = {"float32": 2e-6, "float64": 1e-12}[precision]
     forms, chain, reduction, room, worst = _forms(_tables((5, 7), 1000))
@@ -125,6 +126,7 @@ def _identities(pxy):
     return value, jnp.stack(forms), gradient
 
 
+@pytest.mark.heavy
 @settings(deadline=None, derandomize=True, max_examples=30)
 @given(arrays(np.int64, (3, 4), elements=st.integers(0, 4)).filter(lambda counts: counts.sum() > 0))
 def test_tables_with_zeros_obey_the_identities(counts):

@@ -145,6 +145,7 @@ def test_gaussian_sample_estimate_is_that_of_the_sample_covariance(precision):
     np.testing.assert_allclose(scaled, value, rtol=2e-3)
 
 
+@pytest.mark.heavy
 def test_donsker_varadhan_is_the_divergence_at_the_log_ratio_and_less_elsewhere(rtol):
     q, p = np.array([0.1, 0.2, 0.7]), np.array([0.5, 0.3, 0.2])
     of_q, of_p = (np.repeat(np.arange(3), np.rint(10 * law).astype(int)) for law in (q, p))

@@ -80,6 +80,7 @@ def test_divergence_agrees_with_an_integral():
     np.testing.assert_allclose(information.gaussian_kl(0.0, 1.0, 1.0, 2.0), integral, rtol=1e-6)
 
 
+@pytest.mark.heavy
 def test_a_million_variances_stay_a_vector(precision):
     variances = np.full(1_000_000, 1.5)
     value = information.gaussian_kl(0.0, variances, 0.0, 1.0)
@@ -132,6 +133,7 @@ def _mixture_setting():
     return y, 0.5
 
 
+@pytest.mark.heavy
 def test_golden_formula_holds_with_equality_up_to_the_divergence_of_the_marginal(precision):
     """E_Y D(P_{X|Y}||Q) - D(P_X||Q) is the same for two priors when P_X is Gaussian with the moments of the mixture."""
     means, noise = _mixture_setting()

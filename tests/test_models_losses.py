@@ -20,6 +20,7 @@ def test_cross_entropy_is_minus_the_log_of_the_softmax(rtol):
     np.testing.assert_allclose(models.softmax_cross_entropy(outputs, y), expected, rtol=10 * rtol, atol=rtol)
 
 
+@pytest.mark.heavy
 def test_one_output_is_the_logit_of_two_classes(rtol):
     outputs, y = _outputs()[0][:, 0], jnp.array([0, 1, 1, 0, 0, 1])
     both = jnp.stack([jnp.zeros(6), outputs], axis=1)
@@ -78,6 +79,7 @@ def test_outputs_and_labels_that_do_not_fit_are_refused(loss, outputs, y, error,
         loss(jnp.zeros(outputs), jnp.array(y))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("name", "loss"), [("cross_entropy", models.softmax_cross_entropy), ("zero_one", models.zero_one), ("squared", models.half_squared_error)]
 )

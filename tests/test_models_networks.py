@@ -128,6 +128,7 @@ def test_two_layer_relu_is_the_sum_of_its_units(rtol, signs):
     np.testing.assert_allclose(model.apply(params, x), expected, rtol=10 * rtol, atol=rtol)
 
 
+@pytest.mark.heavy
 def test_two_layer_relu_has_the_identities_of_its_bound(rtol):
     """|grad l|^2 = 2 l mean_r 1_r and tr H = mean_r 1_r at |x| = 1, off the kinks (INFO-30)."""
     model = models.two_layer_relu(7)

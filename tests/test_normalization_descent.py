@@ -25,6 +25,7 @@ def _matrices(key, num_steps, dim=4):
     return a + jnp.swapaxes(a, 1, 2)
 
 
+@pytest.mark.heavy
 def test_the_schedule_is_its_formula_and_grows_by_a_constant_factor(rtol):
     rates = normalization.exponential_learning_rate(0.1, 0.05, jnp.arange(50))
     np.testing.assert_allclose(rates, 0.1 * (1 - 0.005) ** -(2 * np.arange(50) + 1.0), rtol=50 * rtol)
@@ -114,6 +115,7 @@ def test_the_rescaled_iteration_is_weight_decay_long_after_the_schedule_overflow
     np.testing.assert_allclose(path[0], jnp.log(jnp.linalg.norm(w0)), rtol=1e-12)
 
 
+@pytest.mark.heavy
 def test_the_norm_follows_its_recursion(key, rtol):
     matrices, rate, decay = _matrices(key, 60), 0.05, 0.5
     w0 = jnp.array([1.0, -2.0, 0.5, 3.0])

@@ -50,6 +50,7 @@ def test_the_defect_is_relative_and_zero_for_quotients_of_one_degree(rtol):
     assert defect(lambda w: jnp.zeros(3), w, SCALES) == 0
 
 
+@pytest.mark.heavy
 def test_the_defect_in_a_part_of_the_parameters_leaves_the_others(rtol):
     params = {"a": jnp.array([1.0, 2.0]), "b": jnp.array(3.0)}
     f = lambda p: p["a"] / jnp.linalg.norm(p["a"]) * p["b"]  # noqa: E731
@@ -71,6 +72,7 @@ def test_bad_scales_and_zero_outputs_are_refused():
     assert jnp.isnan(jax.jit(lambda c: normalization.scale_invariance_defect(jnp.sum, w, c))(-1.0))
 
 
+@pytest.mark.heavy
 def test_layer_norm_has_mean_zero_variance_one_and_the_known_values(key, rtol):
     np.testing.assert_allclose(normalization.layer_norm([1, 2, 3]), [-np.sqrt(1.5), 0, np.sqrt(1.5)], rtol=rtol)
     a, gamma = jax.random.normal(key, (4, 5, 12)), jnp.arange(12.0)
@@ -86,6 +88,7 @@ def test_layer_norm_has_mean_zero_variance_one_and_the_known_values(key, rtol):
         np.testing.assert_allclose(value, expected, rtol=10 * rtol, atol=10 * rtol)
 
 
+@pytest.mark.heavy
 def test_batch_norm_standardizes_every_unit_over_the_batch(key, rtol):
     out = normalization.batch_norm(jax.random.normal(key, (20, 3)) + 5, jnp.array([1.0, 2.0, 3.0]), -1.0)
     np.testing.assert_allclose(out.mean(axis=0), -1, rtol=50 * rtol)

@@ -78,6 +78,7 @@ def test_opposite_pairs_make_the_first_layer_kernel_singular_only_in_numbers(key
     assert np.sum(eigenvalues < 1e-12) == nullity
 
 
+@pytest.mark.heavy
 def test_drift_of_kernels_and_of_parameters(key, rtol):
     path = jax.random.normal(key, (3, 2, 5))
     kernels = jnp.einsum("tnp,tmp->tnm", path, path)

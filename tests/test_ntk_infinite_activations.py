@@ -38,6 +38,7 @@ def _duals():
     ]
 
 
+@pytest.mark.heavy
 def test_known_values_of_the_arc_cosine_kernels(rtol):
     rho = jnp.array([1.0, 0.5, 0.0, -1.0])
     np.testing.assert_allclose(infinite.relu_kappa0(rho), [1, 2 / 3, 0.5, 0], rtol=rtol, atol=rtol)
@@ -53,6 +54,7 @@ def test_arc_cosine_kernels_are_those_of_the_library_of_c(precision):
     np.testing.assert_allclose(infinite.relu_kappa1(rho), (np.sin(angle) + (np.pi - angle) * rho) / np.pi, rtol=0, atol=tolerance)
 
 
+@pytest.mark.heavy
 def test_the_derivative_of_kappa1_is_kappa0_and_both_are_finite_at_the_ends(rtol):
     rho = jnp.array([-1.0, -0.3, 0.0, 0.8, 1.0])
     np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(infinite.relu_kappa1)))(rho), infinite.relu_kappa0(rho), rtol=rtol, atol=rtol)
@@ -71,6 +73,7 @@ def test_correlations_outside_of_the_interval_are_refused_beyond_rounding(precis
         assert np.isnan(jax.jit(fn)(1.001))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", SMOOTH)
 def test_closed_forms_agree_with_both_quadratures(name, precision):
     dual, series = infinite.dual_activation(name), infinite.quadrature(SMOOTH[name])
@@ -98,6 +101,7 @@ def test_known_values_of_erf_and_the_normalizations():
         np.testing.assert_allclose(infinite.dual_activation(name).normalization, value, rtol=1e-9)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("dual", _duals(), ids=lambda dual: dual.name)
 def test_identities_of_dual_activations(dual, rtol):
     @jax.jit

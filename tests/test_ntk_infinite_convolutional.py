@@ -45,6 +45,7 @@ def _dense(x, y, depth, q, padding, pooling, weight, bias):
     return readout(theta) + bias, readout(kernels[0]) + bias
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("pooling", ["flatten", "gap"])
 @pytest.mark.parametrize("padding", ["zero", "circular"])
 def test_kernels_follow_the_recursion_over_all_pairs_of_positions(pooling, padding, precision):

@@ -35,6 +35,7 @@ def _relu_recursion(x, y, depth, weight, bias):
     return ntk, c
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("rho", KNOWN)
 def test_known_values_of_the_relu(rho, precision):
     found = [infinite.fully_connected(*_pair(rho), depth=depth, activation="relu") for depth in (1, 2, 3)]
@@ -50,6 +51,7 @@ def test_known_values_of_erf():
     np.testing.assert_allclose(found, [0.95020422, 1.34582710, 2.2257000, 3.7280405, 0.46570375], rtol=1e-6)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("weight", "bias"), [(1.0, 0.0), (0.8, 0.3)])
 def test_kernels_follow_the_recursion(weight, bias, key, precision):
     x, y = jax.random.normal(key, (9, 5)), jax.random.normal(jax.random.fold_in(key, 1), (4, 5))
@@ -153,6 +155,7 @@ def test_gradients_are_the_differences(key):
     np.testing.assert_allclose(jnp.sum(jax.jit(jax.grad(total))(x) * direction), difference, rtol=1e-8)
 
 
+@pytest.mark.heavy
 def test_the_slope_is_that_of_a_cone_beside_coincident_inputs_and_zero_at_them(rtol):
     x = jnp.array([1.0, 0.0])
     kernel = jax.jit(jax.grad(lambda y: infinite.two_layer(x[None], y[None])[0, 0]))
@@ -164,6 +167,7 @@ def test_the_slope_is_that_of_a_cone_beside_coincident_inputs_and_zero_at_them(r
     np.testing.assert_allclose(slope, -(np.sin(angle) * (np.pi - angle) + np.cos(angle)) / (2 * np.pi), rtol=100 * rtol)
 
 
+@pytest.mark.heavy
 def test_gradients_are_finite_for_coincident_antipodal_orthogonal_and_zero_inputs():
     x = jnp.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
     kernel = jax.jit(lambda x, y: infinite.fully_connected(x, y, depth=2, activation="relu").ntk)
@@ -173,6 +177,7 @@ def test_gradients_are_finite_for_coincident_antipodal_orthogonal_and_zero_input
     assert not np.any(gradients[0][4])
 
 
+@pytest.mark.heavy
 def test_the_gradient_at_orthogonal_inputs(rtol):
     x, y = jnp.array([[1.0, 0.0]]), jnp.array([0.0, 1.0])
     gradient = jax.jit(jax.grad(lambda y: infinite.fully_connected(x, y[None], depth=1, activation="relu").nngp[0, 0]))(y)
@@ -201,6 +206,7 @@ def test_dtypes_are_those_of_the_inputs(precision):
     assert infinite.fully_connected(np.ones((2, 3), np.int32), depth=1, activation="erf").ntk.dtype == precision
 
 
+@pytest.mark.heavy
 def test_two_layers_and_the_series(key, precision):
     x = jax.random.normal(key, (5, 3))
     x /= jnp.linalg.norm(x, axis=1, keepdims=True)

@@ -38,6 +38,7 @@ def _dense(graphs, blocks, layers, mean, jumping):
     return (sum(readouts) if jumping else readouts[-1]), pairs[0, 1].sum()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("aggregate", "jumping"), [("mean", False), ("sum", True)])
 def test_kernels_follow_the_recursion(aggregate, jumping, precision):
     graphs = _random_graph(0, 4), _random_graph(1, 5)
@@ -63,6 +64,7 @@ def test_relabelled_nodes_do_not_matter_and_padded_ones_neither(rtol):
             np.testing.assert_allclose(one, other, rtol=10 * rtol)
 
 
+@pytest.mark.heavy
 def test_an_isolated_node_is_a_fully_connected_net(key, rtol):
     x = jax.random.normal(key, (2, 1, 3))
     edge = jnp.zeros((1, 1))

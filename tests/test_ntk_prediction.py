@@ -56,6 +56,7 @@ def rate(net):
     return 0.3 * float(ntk.max_stable_learning_rate(net.full))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 def test_descent_of_the_linearized_net_is_predicted(net, rate, momentum, precision):
     found = ntk.predict(net.full, net.y, net.k_test, net.f0, net.f0_test, learning_rate=rate, num_steps=jnp.array([0, 500]), momentum=momentum)
@@ -73,6 +74,7 @@ def test_predicted_flow_solves_its_equation(net, precision):
     np.testing.assert_allclose(slope, expected, rtol=1e-3 if precision == "float32" else 1e-9, atol=1e-4 if precision == "float32" else 1e-9)
 
 
+@pytest.mark.heavy
 def test_one_point_decays_exponentially(rtol):
     h, y, u0, times = jnp.array([[1.7]]), jnp.array([2.0]), -1.0, jnp.array([0.0, 0.5, 3.0])
     found = ntk.predict(h, y, h, u0, u0, t=times)
@@ -94,6 +96,7 @@ def test_at_long_times_rounding_is_not_fitted(key, precision):
     np.testing.assert_allclose(found, np.broadcast_to(expected, (3, 5)), atol=1e-3 if precision == "float32" else 1e-10)
 
 
+@pytest.mark.heavy
 def test_a_shared_kernel_is_a_full_one_that_keeps_outputs_apart(net, rtol):
     shared, shared_test = net.full[:, :, 0, 0], net.k_test[:, :, 0, 0]
     unit = jnp.eye(C)
@@ -167,6 +170,7 @@ def test_squared_loss_by_the_solver_is_the_closed_form(net, precision):
     np.testing.assert_allclose(flow.train[0], net.f0, atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_cross_entropy_by_its_map_is_descent_on_the_linearized_net(net, rate, precision):
     labels = jnp.array([0, 1, 2, 0, 1, 2])
     found = ntk.predict_descent(
@@ -222,6 +226,7 @@ def _linear_pair(x, z):
     return Pair(x @ z.T + 1, x @ z.T + 1)
 
 
+@pytest.mark.heavy
 def test_the_ensemble_of_last_layers_is_a_gaussian_process(key, precision):
     x, z = jax.random.normal(key, (5, 6)), jax.random.normal(jax.random.fold_in(key, 1), (3, 6))
     y = jax.random.normal(jax.random.fold_in(key, 2), (5,))

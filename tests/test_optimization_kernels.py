@@ -20,6 +20,7 @@ def _sphere(key, n, d):
     return x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
 
+@pytest.mark.heavy
 def test_quadratic_features_have_the_quadratic_kernel(key, rtol):
     x = jax.random.normal(key, (6, 4))
     features = optimization.quadratic_features(x)
@@ -27,6 +28,7 @@ def test_quadratic_features_have_the_quadratic_kernel(key, rtol):
     np.testing.assert_allclose(features @ features.T, optimization.gram(quadratic, x), rtol=rtol, atol=rtol)
 
 
+@pytest.mark.heavy
 def test_kernels_are_those_of_scikit_learn(key, rtol):
     x, z = jax.random.normal(key, (5, 3)), jax.random.normal(jax.random.fold_in(key, 1), (4, 3))
     gaussian = optimization.gram(partial(optimization.gaussian_kernel, length_scale=0.7), x, z)
@@ -43,6 +45,7 @@ def test_the_kink_of_the_laplace_kernel_has_derivative_zero():
     np.testing.assert_allclose(jax.grad(optimization.laplace_kernel)(x, x - jnp.array([1.0, 0.0])), [-math.exp(-1), 0.0], rtol=1e-6)
 
 
+@pytest.mark.heavy
 def test_taylor_coefficients_of_the_laplace_and_gaussian_kernels(rtol):
     laplace = optimization.dot_product_kernel_coefficients(lambda s: jnp.exp(-jnp.sqrt(2 - 2 * s)), 4)
     np.testing.assert_allclose(laplace, [0.2431167344, 0.1719094915, 0.1037565565, 0.0662040692, 0.0457007331], rtol=max(rtol, 1e-9))
@@ -57,6 +60,7 @@ def test_the_printed_laplace_kernel_has_negative_coefficients(rtol):
     np.testing.assert_allclose(printed, [math.e, -math.e, 0, -math.e / 6], atol=10 * rtol)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("order", "error"), [(4, 0.052653), (9, 4.650e-5)])
 def test_truncated_expansions_miss_the_gaussian_kernel_by_their_tail(key, order, error, rtol):
     x = _sphere(key, 20, 2)
@@ -66,6 +70,7 @@ def test_truncated_expansions_miss_the_gaussian_kernel_by_their_tail(key, order,
     np.testing.assert_allclose(missed, error, rtol=1e-3, atol=10 * rtol)
 
 
+@pytest.mark.heavy
 def test_the_interpolant_is_least_norm_regression_on_its_features(key, rtol):
     x, y, z = (
         jax.random.normal(key, (6, 4)),

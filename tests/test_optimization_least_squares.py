@@ -35,6 +35,7 @@ def test_the_known_filter_factors():
     np.testing.assert_allclose(found.fitted, [0.08625442, 0.30460789, 0.64151408], atol=2e-7)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("momentum", "ridge"), [(0.0, 0.0), (0.6, 0.0), (0.0, 0.3), (0.9, 0.3)])
 def test_iterates_are_those_of_a_loop(problem, rate, rtol, momentum, ridge):
     x, y, w0 = problem
@@ -51,6 +52,7 @@ def test_iterates_from_zero_are_the_power_series(problem, rate, rtol):
     np.testing.assert_allclose(optimization.least_squares_gd(x, y, learning_rate=rate, num_steps=7), series, rtol=20 * rtol, atol=20 * rtol)
 
 
+@pytest.mark.heavy
 def test_the_flow_solves_its_equation(problem):
     x, y, w0 = problem
     with jax.enable_x64(True):
@@ -85,6 +87,7 @@ def test_the_projector_keeps_rows_and_is_idempotent(problem, rtol):
     np.testing.assert_allclose(jnp.trace(projector), 5.0, rtol=rtol)
 
 
+@pytest.mark.heavy
 def test_penrose_residuals_tell_the_pseudo_inverse_from_another_inverse(key, rtol):
     left, right, other = (jax.random.normal(k, shape) for k, shape in zip(jax.random.split(key, 3), ((5, 2), (2, 7), (7, 5)), strict=True))
     m = left @ right

@@ -19,12 +19,14 @@ def _assert_covariance_is_the_minimum(draws, times):
     assert np.all(np.abs(np.asarray(draws.T @ draws) / len(draws) - expected) <= 5 * stderr + 1e-12)
 
 
+@pytest.mark.heavy
 def test_covariance_is_the_smaller_time(key):
     times = jnp.array([0.3, 0.7, 2.0])
     draws = jax.jit(jax.vmap(lambda key: processes.brownian_path(key, times)))(jax.random.split(key, COUNT))
     _assert_covariance_is_the_minimum(draws, times)
 
 
+@pytest.mark.heavy
 def test_quadratic_variation_is_the_time(key, precision):
     """Standard deviation T sqrt(2 / N), here 5 of them, of one path in 3 dimensions."""
     path = processes.brownian_path(key, jnp.linspace(0.0, 2.0, 10_001), 3)

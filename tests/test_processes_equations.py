@@ -196,6 +196,7 @@ def problem(key):
     return {"a": jax.random.normal(keys[0], (2,)), "b": jnp.ones(())}, (jax.random.normal(keys[1], (6, 2)), jax.random.normal(keys[2], (6,)))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("replacement", [True, False])
 def test_the_canonical_equation_has_the_gradient_and_its_noise(key, problem, replacement, rtol):
     params, data = problem

@@ -111,6 +111,7 @@ def test_svag_is_its_recursion_whether_examples_are_independent_or_not(key, data
     np.testing.assert_allclose(final, w, rtol=100 * rtol, atol=10 * rtol)
 
 
+@pytest.mark.heavy
 def test_one_step_for_one_is_sgd_to_the_last_bit(key, network, rows):
     params, data = network
     expected = _sgd(key, _network, params, data, rows[0], 0.05, record=_everything)
@@ -168,6 +169,7 @@ def test_over_all_pairs_of_examples_the_mean_is_kept_and_the_covariance_is_l_tim
     assert np.abs(np.cov(average.T, bias=True) / covariance - 1).min() > 0.5
 
 
+@pytest.mark.heavy
 def test_the_oracle_has_the_larger_scale_and_noise_of_the_same_covariance(key, data, rtol):
     oracle = processes.minibatch_oracle(_quadratic, data, batch_size=4)
     refined = processes.svag_oracle(oracle, 3)

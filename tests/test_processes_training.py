@@ -133,6 +133,7 @@ def test_the_auxiliary_process_follows_clean_gradients_with_noise_of_its_key(key
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=100 * rtol, atol=10 * rtol), auxiliary, expected)
 
 
+@pytest.mark.heavy
 def test_the_difference_is_accumulated_noise_and_for_sgld_it_is_not(key, data, rows):
     """Control of INFO-19: with gradients at the noisy iterate the noise is forgotten at rate 1 - lambda."""
     clean, auxiliary, _ = _auxiliary_weight_process(key, _quadratic, np.ones(2), data, rows, 0.3, 0.1)

@@ -57,6 +57,7 @@ def _equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.heavy
 def test_chunks_of_one_equal_a_loop_over_seeds(key):
     keys = jax.random.split(key, 5)
     together = seeds.run(_train, keys, _data())
@@ -64,7 +65,8 @@ def test_chunks_of_one_equal_a_loop_over_seeds(key):
         jax.tree.map(lambda a, b, k=k: np.testing.assert_allclose(a[k], b, rtol=1e-4, atol=1e-5), together, jax.jit(_train)(keys[k], _data()))
 
 
-@pytest.mark.parametrize("chunk_size", [None, 2, 3])
+@pytest.mark.heavy
+@pytest.mark.parametrize("chunk_size", [None, pytest.param(2, marks=pytest.mark.slow), 3])
 def test_chunked_results_have_the_same_bits_on_1_2_and_4_devices(key, chunk_size):
     keys = jax.random.split(key, 7)
     first, *others = (seeds.run(_train, keys, _data(), mesh=_mesh(count), chunk_size=chunk_size) for count in (1, 2, 4))
@@ -72,6 +74,7 @@ def test_chunked_results_have_the_same_bits_on_1_2_and_4_devices(key, chunk_size
         _equal(first, other)
 
 
+@pytest.mark.heavy
 def test_lock_step_results_have_the_same_bits_on_1_2_and_4_devices(key):
     keys = jax.random.split(key, 8)
     first, *others = (seeds.run(_lock_step, keys, _data(), mesh=_mesh(count), axis_name="seeds") for count in (1, 2, 4))
@@ -93,6 +96,7 @@ def test_lock_step_sees_the_other_seeds(key):
     np.testing.assert_allclose(mean, jax.vmap(jax.random.normal)(keys).mean() * jnp.ones(4), rtol=1e-5)
 
 
+@pytest.mark.heavy
 def test_keys_may_be_any_pytree_with_a_leading_axis(key):
     keys = (jax.random.split(key, 3), jnp.arange(3.0))
     out = seeds.run(lambda k, shift: jax.random.normal(k[0]) + k[1] + shift, keys, 10.0)
@@ -120,6 +124,7 @@ def _kill_after(monkeypatch, count):
     monkeypatch.setattr(checkpoint.Checkpoint, "save", save)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("fn", "kwargs"), [(_train, {"chunk_size": 2}), (_lock_step, {"axis_name": "seeds"})])
 def test_a_killed_run_resumes_to_the_same_bits(key, tmp_path, monkeypatch, fn, kwargs):
     keys = jax.random.split(key, 12)
@@ -134,6 +139,7 @@ def test_a_killed_run_resumes_to_the_same_bits(key, tmp_path, monkeypatch, fn, k
     _equal(resumed, seeds.run(fn, keys, _data(), mesh=_mesh(2), checkpoint=tmp_path / "killed", **kwargs))
 
 
+@pytest.mark.heavy
 def test_chunks_saved_on_two_devices_resume_on_four_with_the_same_bits(key, tmp_path, monkeypatch):
     keys = jax.random.split(key, 12)
     whole = seeds.run(_train, keys, _data(), mesh=_mesh(4), chunk_size=2)
@@ -144,6 +150,7 @@ def test_chunks_saved_on_two_devices_resume_on_four_with_the_same_bits(key, tmp_
     _equal(whole, seeds.run(_train, keys, _data(), mesh=_mesh(4), chunk_size=2, checkpoint=tmp_path))
 
 
+@pytest.mark.heavy
 def test_the_checkpoint_in_time_holds_the_state_and_the_records_only(key, tmp_path, monkeypatch):
     monkeypatch.setattr(lock_step, "NUM_SEGMENTS", 5)
     _kill_after(monkeypatch, 2)
@@ -154,6 +161,7 @@ def test_the_checkpoint_in_time_holds_the_state_and_the_records_only(key, tmp_pa
     assert shapes == [(), (4, 8), (4, 6, 8), (4, 20)]
 
 
+@pytest.mark.heavy
 def test_checkpoint_progress_and_plain_runs_agree(key, tmp_path, capfd):
     keys = jax.random.split(key, 4)
     plain = seeds.run(_lock_step, keys, _data(), axis_name="seeds")
@@ -183,6 +191,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_and_kept(key, tmp_path
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
+@pytest.mark.heavy
 def test_the_fingerprint_does_not_depend_on_what_was_traced_before(key):
     def fn(key, x):
         x = checks.checked(x, (x >= 0, "x must be nonnegative"))
@@ -227,6 +236,7 @@ def test_bad_arguments_are_named(key, kwargs, message):
         seeds.run(jax.random.normal, jax.random.split(key, 3), **kwargs)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kwargs", [{}, {"axis_name": "seeds"}])
 def test_a_second_run_of_one_function_does_not_trace_again(key, kwargs):
     traces = []

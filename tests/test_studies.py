@@ -1,5 +1,7 @@
 """Studies: what they write, how they resume, what they refuse. At toy sizes; the real ones are claims INFO-33 and INFO-34."""
 
+import contextlib
+import io
 import json
 
 import jax
@@ -27,21 +29,36 @@ SMALL = {
 
 @pytest.fixture
 def small(monkeypatch):
+    _shorten(monkeypatch)
+
+
+def _shorten(monkeypatch):
     monkeypatch.setattr(sgd_bound, "SETTINGS", sgd_bound.SETTINGS | SMALL)
     shorter = {"n": 40, "batch_size": 10, "num_steps": 80, "early_steps": 20, "every": 4, "bin": 8, "width": 8, "num_test": 100}
     monkeypatch.setattr(dispersion, "SETTINGS", dispersion.SETTINGS | shorter)
+    monkeypatch.setattr(lock_step, "NUM_SEGMENTS", 4)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Results, folder and printed text of one run."""
+    folder, printed = tmp_path_factory.mktemp("whole"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        _shorten(patch)
+        results = studies.run("sgd-bound", seeds=3, out=folder)
+    return results, folder, printed.getvalue()
 
 
 def _files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_a_study_writes_numbers_parameters_and_figures(small, tmp_path, capsys):
-    results = studies.run("sgd-bound", seeds=3, out=tmp_path)
-    assert set(_files(tmp_path)) == {"results.json", "parameters.npz", "figure.png", "figure.svg"}
-    assert json.loads((tmp_path / "results.json").read_text()) == results
+def test_a_study_writes_numbers_parameters_and_figures(whole):
+    results, folder, printed = whole
+    assert set(_files(folder)) == {"results.json", "parameters.npz", "figure.png", "figure.svg"}
+    assert json.loads((folder / "results.json").read_text()) == results
     assert results["configuration"]["seeds"] == 3
-    assert "seconds" not in (tmp_path / "results.json").read_text()
+    assert "seconds" not in (folder / "results.json").read_text()
     rows = results["results"]["by_label_noise"]
     assert [row["label_noise"] for row in rows] == [0.0, 0.5]
     for row in rows:
@@ -51,9 +68,8 @@ def test_a_study_writes_numbers_parameters_and_figures(small, tmp_path, capsys):
         assert certified["noise_std"] == heuristic["noise_std"]
         assert certified["total"]["value"] == pytest.approx(certified["trajectory"] + certified["flatness_two_sided"], rel=1e-5)
         assert certified["with_sampling_error"] >= certified["total"]["value"]
-    with np.load(tmp_path / "parameters.npz", allow_pickle=False) as saved:
+    with np.load(folder / "parameters.npz", allow_pickle=False) as saved:
         assert saved["width-8-noise-0.0/Dense_0/kernel"].shape == (3, 64, 8)
-    printed = capsys.readouterr().out
     assert "vacuous" in printed
     assert "heuristic" in printed
 
@@ -62,9 +78,7 @@ class _Killed(BaseException):
     pass
 
 
-def test_a_killed_study_ends_with_the_same_files(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(lock_step, "NUM_SEGMENTS", 4)
-    studies.run("sgd-bound", seeds=3, out=tmp_path / "whole", quiet=True)
+def test_a_killed_study_ends_with_the_same_files(whole, small, tmp_path, monkeypatch):
     original, saves = checkpoint.Checkpoint.save, []
 
     def save(self, *args):
@@ -76,10 +90,10 @@ def test_a_killed_study_ends_with_the_same_files(small, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.Checkpoint, "save", save)
         with pytest.raises(_Killed):
-            studies.run("sgd-bound", seeds=3, out=tmp_path / "killed", quiet=True)
-    assert not (tmp_path / "killed" / "results.json").exists()
-    studies.run("sgd-bound", seeds=3, out=tmp_path / "killed", quiet=True)
-    assert _files(tmp_path / "killed") == _files(tmp_path / "whole")
+            studies.run("sgd-bound", seeds=3, out=tmp_path, quiet=True)
+    assert not (tmp_path / "results.json").exists()
+    studies.run("sgd-bound", seeds=3, out=tmp_path, quiet=True)
+    assert _files(tmp_path) == _files(whole[1])
 
 
 @pytest.mark.slow
@@ -94,6 +108,7 @@ def test_the_dispersion_study_runs_and_names_the_control(small, tmp_path):
 
 def test_without_matplotlib_a_study_says_how_to_get_figures(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(studies.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(dispersion, "SETTINGS", dispersion.SETTINGS | {"label_noises": [0.2]})
     studies.run("dispersion", seeds=2, out=tmp_path)
     assert "pip install" in capsys.readouterr().out
     assert set(_files(tmp_path)) == {"results.json", "parameters.npz"}

@@ -11,11 +11,12 @@ from jaxgen.studies import rich_lazy
 pytestmark = pytest.mark.any_precision
 
 
-def test_trained_norms_are_those_of_the_potentials_and_go_from_rich_to_lazy(monkeypatch, tmp_path, capsys):
-    small = {"n": 6, "depths": [2, 3], "trained_scales": [0.1, 1.0], "predicted_scales": [1e-4, 0.1, 1.0], "relative_step": 0.3}
+@pytest.mark.parametrize("depths", [[3], pytest.param([2, 3], marks=pytest.mark.slow)])
+def test_trained_norms_are_those_of_the_potentials_and_go_from_rich_to_lazy(depths, monkeypatch, tmp_path, capsys):
+    small = {"n": 6, "depths": depths, "trained_scales": [0.1, 1.0], "predicted_scales": [1e-4, 0.1, 1.0], "relative_step": 0.3}
     monkeypatch.setattr(rich_lazy, "SETTINGS", rich_lazy.SETTINGS | small)
     results = studies.run("rich-lazy", seeds=2, out=tmp_path)["results"]
-    assert [row["depth"] for row in results["depths"]] == [2, 3]
+    assert [row["depth"] for row in results["depths"]] == depths
     for row in results["depths"]:
         predicted, trained = (row["means"][kind] for kind in ("predicted", "trained"))
         assert row["converged"]

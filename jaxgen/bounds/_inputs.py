@@ -47,6 +47,14 @@ def failure_probability(delta: float, name: str = "delta") -> float:
     return found
 
 
+def unit_interval(name: str, value: ArrayLike, *, ends: bool = True) -> Array:
+    """Values in [0, 1], such as the risk of a bounded loss; in (0, 1) without `ends`."""
+    array = floating(name, value)
+    if ends:
+        return checked(array, ((array >= 0) & (array <= 1), f"{name} must be in [0, 1]{_found(array)}"))
+    return checked(array, ((array > 0) & (array < 1), f"{name} must be in (0, 1){_found(array)}"))
+
+
 def _found(array: Array) -> str:
     if is_traced(array, jnp.zeros(())):
         return ""

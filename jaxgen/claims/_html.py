@@ -6,10 +6,10 @@ import itertools
 import re
 from html import escape
 
+from jaxgen._core.style_sheet import STYLE
 from jaxgen.claims import _report
 from jaxgen.claims._report import Run
 from jaxgen.claims._results import CheckResult, ClaimResult, ControlResult
-from jaxgen.claims._style import STYLE
 from jaxgen.claims._svg import strip_plot
 
 

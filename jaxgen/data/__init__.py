@@ -1,5 +1,6 @@
-"""Data: image sets read from files, label corruption, subsets of a pool, and synthetic problems solved in closed form."""
+"""Data: image sets read from files, label corruption, distortions, subsets of a pool, and synthetic problems solved in closed form."""
 
+from jaxgen.data.augmentation import distort_images as distort_images
 from jaxgen.data.image_sets import Dataset as Dataset
 from jaxgen.data.image_sets import load as load
 from jaxgen.data.label_noise import corrupt_labels as corrupt_labels
@@ -19,6 +20,7 @@ __all__ = [
     "MajorityVote",
     "Subsets",
     "corrupt_labels",
+    "distort_images",
     "load",
     "read_cifar10",
     "read_idx",

@@ -13,6 +13,7 @@ from jaxgen.models.networks import cnn as cnn
 from jaxgen.models.networks import linear as linear
 from jaxgen.models.networks import mlp as mlp
 from jaxgen.models.networks import two_layer_relu as two_layer_relu
+from jaxgen.models.saved import load_params as load_params
 
 __all__ = [
     "Model",
@@ -23,6 +24,7 @@ __all__ = [
     "from_nnx",
     "half_squared_error",
     "linear",
+    "load_params",
     "loss_fn",
     "mlp",
     "softmax_cross_entropy",

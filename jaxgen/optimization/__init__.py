@@ -24,6 +24,8 @@ from jaxgen.optimization.least_squares import least_squares_gd as least_squares_
 from jaxgen.optimization.least_squares import min_norm_solution as min_norm_solution
 from jaxgen.optimization.least_squares import penrose_residuals as penrose_residuals
 from jaxgen.optimization.least_squares import row_space_projector as row_space_projector
+from jaxgen.optimization.polynomials import polynomial_features as polynomial_features
+from jaxgen.optimization.polynomials import ridge as ridge
 from jaxgen.optimization.spectral_filters import SpectralFilter as SpectralFilter
 from jaxgen.optimization.spectral_filters import gradient_descent_filter as gradient_descent_filter
 from jaxgen.optimization.spectral_filters import gradient_flow_filter as gradient_flow_filter
@@ -50,9 +52,11 @@ __all__ = [
     "least_squares_gd",
     "min_norm_solution",
     "penrose_residuals",
+    "polynomial_features",
     "polynomial_kernel",
     "positive_semidefinite",
     "quadratic_features",
+    "ridge",
     "ridge_filter",
     "rkhs_squared_norm",
     "row_space_projector",

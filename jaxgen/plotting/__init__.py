@@ -1,5 +1,7 @@
 """Figures of results, by matplotlib, which is imported when the first figure is drawn."""
 
+from jaxgen.plotting.certificates import certificate as certificate
+from jaxgen.plotting.generalization import uniform_convergence as uniform_convergence
 from jaxgen.plotting.implicit_bias import kkt as kkt
 from jaxgen.plotting.implicit_bias import margin as margin
 from jaxgen.plotting.implicit_bias import rich_lazy as rich_lazy
@@ -8,6 +10,7 @@ from jaxgen.plotting.kernels import kernel_regression as kernel_regression
 from jaxgen.plotting.kernels import ntk_alignment as ntk_alignment
 from jaxgen.plotting.kernels import ntk_complexity as ntk_complexity
 from jaxgen.plotting.kernels import ntk_width as ntk_width
+from jaxgen.plotting.measures import measures as measures
 from jaxgen.plotting.normalization import scale_invariant as scale_invariant
 from jaxgen.plotting.optimization import edge_of_stability as edge_of_stability
 from jaxgen.plotting.processes import scaling_rule as scaling_rule
@@ -22,12 +25,14 @@ from jaxgen.plotting.training import sgd_bound as sgd_bound
 
 __all__ = [
     "COLOURS",
+    "certificate",
     "cmi",
     "dispersion",
     "edge_of_stability",
     "kernel_regression",
     "kkt",
     "margin",
+    "measures",
     "ntk_alignment",
     "ntk_complexity",
     "ntk_width",
@@ -40,4 +45,5 @@ __all__ = [
     "steepest",
     "style",
     "svag",
+    "uniform_convergence",
 ]

@@ -25,6 +25,8 @@ from jaxgen.structure.factors import Factors as Factors
 from jaxgen.structure.factors import explain as explain
 from jaxgen.structure.factors import factorize as factorize
 from jaxgen.structure.factors import is_positional as is_positional
+from jaxgen.structure.random_parameters import enters_as_noise as enters_as_noise
+from jaxgen.structure.random_parameters import with_random_parameters as with_random_parameters
 from jaxgen.structure.second_order import second_derivatives as second_derivatives
 from jaxgen.structure.sites import Site as Site
 from jaxgen.structure.terms import Blocks as Blocks
@@ -49,6 +51,7 @@ __all__ = [
     "biases",
     "chain",
     "degrees",
+    "enters_as_noise",
     "explain",
     "factorize",
     "inner",
@@ -58,4 +61,5 @@ __all__ = [
     "rows",
     "second_derivatives",
     "understood",
+    "with_random_parameters",
 ]

@@ -14,7 +14,10 @@ Numbered = dict[int, Any]
 
 
 def run(analysis: Analysis, inputs: Sequence[Any], perturbations: Numbered) -> tuple[list[Any], Numbered]:
-    """Results of the graph with a perturbation added at every site, and what the cuts were multiplied with."""
+    """Results of the graph with a perturbation added at every site, and what the cuts were multiplied with.
+
+    A perturbation of a site outside of loops may be a function of what its cut is multiplied with.
+    """
     values = dict(analysis.graph.constants) | dict(zip(analysis.graph.inputs, inputs, strict=True))
     records: Numbered = {}
 
@@ -36,8 +39,9 @@ def run(analysis: Analysis, inputs: Sequence[Any], perturbations: Numbered) -> t
             results = node.evaluate(*operands)
         for site in sites:
             if site.kind != "direct":
-                results = [results[0] + perturbations[site.number]]
-                records[site.number] = operands[site.operand]
+                perturbation, record = perturbations[site.number], operands[site.operand]
+                results = [results[0] + (perturbation(record) if callable(perturbation) else perturbation)]
+                records[site.number] = record
         values.update(zip(node.outputs, results, strict=True))
     return [read(atom) for atom in analysis.graph.outputs], records
 

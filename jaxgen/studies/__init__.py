@@ -16,12 +16,15 @@ from jaxgen.studies import _output
 from jaxgen.studies._problem import Setup as Setup
 
 STUDIES = {
+    "certificate": "jaxgen.studies.certificate",
+    "certificate-large": "jaxgen.studies.certificate_large",
     "cmi": "jaxgen.studies.cmi",
     "dispersion": "jaxgen.studies.dispersion",
     "edge-of-stability": "jaxgen.studies.edge_of_stability",
     "kernel-regression": "jaxgen.studies.kernel_regression",
     "kkt": "jaxgen.studies.kkt",
     "margin": "jaxgen.studies.margin",
+    "measures": "jaxgen.studies.measures",
     "ntk-alignment": "jaxgen.studies.ntk_alignment",
     "ntk-complexity": "jaxgen.studies.ntk_complexity",
     "ntk-width": "jaxgen.studies.ntk_width",
@@ -31,6 +34,7 @@ STUDIES = {
     "sgd-bound": "jaxgen.studies.sgd_bound",
     "steepest": "jaxgen.studies.steepest",
     "svag": "jaxgen.studies.svag",
+    "uniform-convergence": "jaxgen.studies.uniform_convergence",
 }
 """Module of every study, by its name on the command line."""
 

@@ -1,4 +1,4 @@
-"""Style sheet of the page, readable in light and in dark."""
+"""Style sheet of pages, readable in light and in dark."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #5d6470; --paper: #fdfdfb; --rule: #d9dad3; --card: #f5f5f0;
