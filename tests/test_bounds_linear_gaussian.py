@@ -74,6 +74,7 @@ def test_information_chain_has_its_known_values_in_order(noisy_gradients, known,
     assert list(chain) == sorted(chain)
 
 
+@pytest.mark.heavy
 def test_information_of_one_step_in_log_form_is_the_exact_one(rtol):
     model = linear_gaussian(num_steps=1)
     np.testing.assert_allclose(bounds.sgld_mutual_information(LR, SIGMA, model.dispersion, 2, form="log"), model.exact, rtol=rtol)

@@ -112,6 +112,7 @@ def test_free_noise_is_never_worse_and_the_same_for_equal_steps(dispersion, rtol
         assert free.value < constant.value
 
 
+@pytest.mark.heavy
 def test_a_step_without_dispersion_needs_no_noise():
     bound = bounds.wang_mao_optimized(0.1, [1.0, 0.0, 2.0], 2.0, n=10, R=0.5, schedule="free")
     assert bound.terms["noise_std"][1] == 0

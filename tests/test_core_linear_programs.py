@@ -41,7 +41,7 @@ def test_values_are_those_of_scipy(tol):
 @pytest.mark.heavy
 def test_the_dual_point_proves_the_value(tol):
     cost, matrix, target = (jnp.asarray(array, float) for array in next(_programs(1)))
-    found = solve(cost, matrix, target)
+    found = SOLVE(cost, matrix, target)
     assert jnp.abs(matrix.T @ found.dual + found.slack - cost).max() <= tol * (1 + jnp.abs(cost).max())
     assert jnp.abs(cost @ found.x - target @ found.dual) <= tol * (1 + jnp.abs(target @ found.dual))
 
@@ -50,7 +50,7 @@ def test_the_dual_point_proves_the_value(tol):
 def test_programs_are_mapped_over(tol):
     batch = [jnp.asarray(np.stack(arrays), float) for arrays in zip(*_programs(2, count=3), strict=True)]
     together = jax.jit(jax.vmap(solve))(*batch)
-    alone = [solve(*(array[i] for array in batch)) for i in range(3)]
+    alone = [SOLVE(*(array[i] for array in batch)) for i in range(3)]
     values = jnp.array([batch[0][i] @ alone[i].x for i in range(3)])
     np.testing.assert_allclose(jnp.sum(batch[0] * together.x, axis=1), values, rtol=tol, atol=tol)
     assert together.converged.all()

@@ -67,6 +67,7 @@ def test_a_dispersed_start_raises_the_dispersion_above_the_sum_of_neu(known, ini
     assert _linear(_solve(init_std).dispersion) == known(printed, 2)
 
 
+@pytest.mark.heavy
 def test_on_the_unstable_quadratic_sensitivity_cannot_be_dropped(known):
     exact = data.LinearGaussian(d=1, n=8, curvature=-5.0).solve(np.arange(40).reshape(20, 2) % 8, RATE, 1.0)
     assert float(exact.mutual_information) == known(4.0507182, 7)
@@ -219,6 +220,7 @@ def test_the_gradient_of_the_loss_is_curvature_times_w_minus_z(key, curvature, r
     np.testing.assert_allclose(problem.loss_fn(w, z), expected, rtol=10 * rtol, atol=10 * rtol)
 
 
+@pytest.mark.heavy
 def test_samples_have_the_stated_law(key):
     """5 standard errors of a standard deviation from 40,000 numbers."""
     problem = data.LinearGaussian(d=2, n=8, data_std=0.5, init_std=3.0)

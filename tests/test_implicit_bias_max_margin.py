@@ -118,6 +118,7 @@ def test_a_quadratic_norm_is_euclidean_in_the_coordinates_of_its_factor(tol):
     np.testing.assert_allclose(found.margin, euclidean.margin, rtol=10 * tol)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("norm", [*(ib.lp_norm(p) for p in (1, 4 / 3, math.inf)), ib.fourier_norm(1)], ids=str)
 def test_data_that_are_not_separable_come_with_multipliers_that_prove_it(norm, precision):
     z = jnp.asarray(np.random.default_rng(6).normal(size=SHAPE), float)

@@ -38,6 +38,7 @@ def test_the_lasso_of_the_counterexample_has_its_known_values(rtol):
     assert path_is_monotone(-path[::-1, 1:])
 
 
+@pytest.mark.heavy
 def test_stagewise_misses_the_least_l1_norm_where_the_lasso_is_not_monotone():
     """23/15 for infinitesimal steps, 1.5352 at a step of 1e-3; the interpolator (0, 1, 0) has norm 1."""
     w, _ = forward_stagewise(X, Y, 1e-3, 20_000)

@@ -23,6 +23,7 @@ def _relu(a):
     return np.maximum(a, 0)
 
 
+@pytest.mark.heavy
 def test_an_mlp_is_its_layers_composed(rtol):
     model = models.mlp((5, 4, 3), activation="tanh")
     x = _normal((6, 2, 2))
@@ -177,6 +178,7 @@ def test_images_without_channels_get_one():
     np.testing.assert_array_equal(*jax.jit(lambda x: (net.apply(params, x), net.apply(params, x[..., None])))(x))
 
 
+@pytest.mark.heavy
 def test_pooling_takes_means_or_maxima_of_two_by_two_cells_and_drops_a_last_odd_row(rtol):
     x = jnp.arange(20.0).reshape(1, 5, 4)
     identity = {"Conv_0": {"kernel": jnp.ones((1, 1, 1, 1))}, "Dense_0": {"kernel": jnp.eye(4)}}

@@ -45,6 +45,7 @@ def test_known_values_of_the_arc_cosine_kernels(rtol):
     np.testing.assert_allclose(infinite.relu_kappa1(rho), [1, 0.6089977810442293, 1 / np.pi, 0], rtol=rtol, atol=rtol)
 
 
+@pytest.mark.heavy
 def test_arc_cosine_kernels_are_those_of_the_library_of_c(precision):
     rho = np.linspace(-0.999, 0.999, 1001)
     angle = np.arccos(rho)

@@ -41,6 +41,7 @@ def _refined(key, coarse, fine):
     return processes.brownian_refine(keys[1], coarse, processes.brownian_path(keys[0], coarse), fine)
 
 
+@pytest.mark.heavy
 def test_a_refined_path_has_the_law_of_a_path(key):
     """Points before, between and after the known ones, some of which the finer grid leaves out."""
     fine = jnp.array([0.1, 0.25, 0.3, 0.4, 0.9, 1.5])

@@ -17,6 +17,8 @@ from jaxgen.studies._problem import Setup as Setup
 
 STUDIES = {
     "certificate": "jaxgen.studies.certificate",
+    "certificate-data-free": "jaxgen.studies.certificate_data_free",
+    "certificate-dense": "jaxgen.studies.certificate_dense",
     "certificate-large": "jaxgen.studies.certificate_large",
     "cmi": "jaxgen.studies.cmi",
     "dispersion": "jaxgen.studies.dispersion",

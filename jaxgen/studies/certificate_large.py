@@ -19,7 +19,7 @@ SETTINGS: dict[str, Any] = certificate.SETTINGS | {"large_images": LARGE}
 
 def compute(setup: Setup) -> tuple[dict, PyTree]:
     """Every number of the study, and the nets."""
-    return _certificates.of_seeds(setup, SETTINGS)
+    return _certificates.of_seeds(setup, SETTINGS, certificate.of_seed)
 
 
-table, draw = certificate.table, certificate.draw
+table, draw = _certificates.table, _certificates.draw

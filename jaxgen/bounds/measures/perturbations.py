@@ -113,7 +113,7 @@ def perturbation_sigma(
         deviations = _deviations(weights, sigma, magnitude_aware, epsilon, jnp.hypot)
         return jax.lax.map(lambda draw: risk(unravel(weights + deviations * draw)), noise).mean() <= limit
 
-    return _largest(rises_little, bracket, num_bisections, limit)
+    return _largest(rises_little, bracket, num_bisections, weights)
 
 
 def worst_case_alpha(
@@ -168,7 +168,7 @@ def worst_case_alpha(
 
         return risk(unravel(weights + width * jax.lax.fori_loop(0, steps, step, start))) <= limit
 
-    return _largest(rises_little, bracket, num_bisections, limit)
+    return _largest(rises_little, bracket, num_bisections, weights)
 
 
 def _deviations(weights: Array, scale: Array, magnitude_aware: bool, epsilon: Array, added: Callable[[Array, Array], Array]) -> Array:
