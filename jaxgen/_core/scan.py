@@ -113,13 +113,17 @@ def run_segment(loop: Loop, state: PyTree, start: Any, length: int) -> tuple[PyT
 
 
 def _python_loop(loop: Loop, state: PyTree) -> tuple[PyTree, PyTree]:
-    step = jax.jit(loop.step)
+    """Steps in place, so that what a step only passes on is not copied; but for those whose record needs the state before."""
+    step, in_place = jax.jit(loop.step), jax.jit(lambda state, t: loop.step(state, t)[0], donate_argnums=0)
+    state = jax.tree.map(jnp.copy, state)
     records = []
     for t in range(loop.num_steps):
+        if loop.record is None or t % loop.every:
+            state = in_place(state, jnp.int32(t))
+            continue
         before = state
         state, aux = step(state, jnp.int32(t))
-        if loop.record is not None and t % loop.every == 0:
-            records.append(loop.record(before, aux, jnp.int32(t)))
+        records.append(loop.record(before, aux, jnp.int32(t)))
     return state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *records) if records else None
 
 

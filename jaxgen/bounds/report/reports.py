@@ -98,7 +98,7 @@ def _row(name: str, about: Subject, delta: float) -> Row:
     try:
         bound = entry.compute(about, delta)
     except ValueError as error:
-        return Row(*described, math.nan, {}, False, None, (), str(error).split(";")[0])
+        return Row(*described, math.nan, {}, False, None, (), str(error))
     terms = {term: float(jnp.mean(jnp.asarray(value))) for term, value in bound.terms.items()}
     return Row(*described, float(bound.value), terms, bound.certified, bound.confidence, bound.assumptions, "")
 

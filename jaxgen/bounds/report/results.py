@@ -85,9 +85,8 @@ class BoundReport:
     @property
     def confidence(self) -> str:
         """With what probability the rows hold, in a sentence."""
-        number = sum(not row.refused for row in self.rows)
         if self.joint:
-            return f"All certified rows hold together with probability {1 - number * self.delta:.4g}."
+            return f"All certified rows hold together with probability {1 - len(self.rows) * self.delta:.4g}."
         return f"Each certified row holds with probability {1 - self.delta:.4g} by itself."
 
     def table(self) -> list[list[str]]:
