@@ -106,13 +106,14 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> int:
-    _one_device_a_core()
     from jaxgen import studies
 
     if options.name not in studies.STUDIES:
         near = difflib.get_close_matches(options.name, studies.STUDIES, n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(studies.STUDIES))}"
         raise ValueError(f"unknown study {options.name!r}; {hint}")
+    if options.name not in studies.ONE_AT_A_TIME:
+        _one_device_a_core()
     given = {name: getattr(options, name) for name in ("data", "data_dir", "seeds", "out")}
     studies.run(options.name, **{name: value for name, value in given.items() if value is not None})
     return 0

@@ -40,11 +40,14 @@ STUDIES = {
 }
 """Module of every study, by its name on the command line."""
 
+ONE_AT_A_TIME = ("certificate", "certificate-data-free", "certificate-dense", "certificate-large")
+"""Studies that train one large net after the other, for which one device has all cores."""
+
 KEY_SEED = 20220425
 TABLE_WIDTH = 120
 """Columns of the printed table where there is no terminal to ask."""
 
-__all__ = ["STUDIES", "Setup", "run"]
+__all__ = ["ONE_AT_A_TIME", "STUDIES", "Setup", "run"]
 
 
 def run(

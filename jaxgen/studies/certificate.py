@@ -23,7 +23,7 @@ CHUNK = 1000
 FORMS = ("kl", "catoni")
 NET = {"channels": [16, 32, 128], "window": 5, "padding": "VALID", "dropout": 0.3}
 TRAINING = {
-    "num_epochs": 24,
+    "num_epochs": 40,
     "batch_size": 128,
     "learning_rate": 2.5e-3,
     "weight_decay": 1e-3,

@@ -11,7 +11,7 @@ TITLE = "certificates of larger nets with a random last layer and a prior learne
 DEFAULT_SEEDS = 3
 LARGE = {
     "net": certificate.NET | {"channels": [32, 64, 256]},
-    "training": certificate.TRAINING | {"num_epochs": 40},
+    "training": certificate.TRAINING | {"num_epochs": 60},
     "certificate": certificate.CERTIFICATE,
 }
 SETTINGS: dict[str, Any] = certificate.SETTINGS | {"large_images": LARGE}
