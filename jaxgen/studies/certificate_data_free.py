@@ -26,8 +26,8 @@ LARGE = {
     "delta": 0.05,
     "delta_sampling": 0.01,
     "num_draws": 10,
-    "start": {"num_epochs": 5, "batch_size": 128, "learning_rate": 1e-3},
-    "posterior": {"num_epochs": 200, "batch_size": 256, "learning_rate": 2e-3, "p_min": 1e-2, "std": 0.03, "kl_weight": 1.0},
+    "start": {"num_epochs": 2, "batch_size": 128, "learning_rate": 1e-3},
+    "posterior": {"num_epochs": 150, "batch_size": 256, "learning_rate": 8e-3, "p_min": 1e-2, "std": 0.03, "kl_weight": 0.7},
 }
 SMALL = LARGE | {"widths": [100], "posterior": LARGE["posterior"] | {"num_epochs": 300, "batch_size": 64}}
 SETTINGS: dict[str, Any] = {"large_images": LARGE, "small_images": SMALL}
@@ -100,7 +100,7 @@ def trained_posterior(
         bounds.gaussian(means, stds),
         prior,
         train,
-        optimizer=optax.adam(optax.cosine_onecycle_schedule(steps, own["learning_rate"])),
+        optimizer=optax.adam(optax.cosine_decay_schedule(own["learning_rate"], steps)),
         num_steps=steps,
         batch_size=own["batch_size"],
         objective="kl",

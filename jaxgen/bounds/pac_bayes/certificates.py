@@ -242,8 +242,8 @@ def certificate(
     terms = {"empirical": risk.value, "sampling": risk.upper - risk.value, "complexity": found.value - risk.upper}
     assumptions = (INDEPENDENT_POINTS, PRIOR_BEFORE, *((CONSTANT_BEFORE,) if kind in ("catoni", "linear") else ()))
     bound = Bound(found.value, terms, "one", found.certified, assumptions, 1 - delta)
-    price = price + np.log(num_choices)
-    return Certificate(bound, risk, kl, price, floating("holdout", holdout), n, delta, risk.delta, kind, data_dependent_prior)
+    paid = jnp.asarray(price) + np.log(num_choices)
+    return Certificate(bound, risk, kl, paid, floating("holdout", holdout), n, delta, risk.delta, kind, data_dependent_prior)
 
 
 def unseen(data: PyTree | Part, prior_data: Part | None) -> PyTree:

@@ -101,7 +101,7 @@ def pac_bayes_train(
     def value(q: GaussianParams, own: Array, batch: tuple[PyTree, Array]) -> tuple[Array, tuple[Array, Array]]:
         q = q if train_std else q._replace(log_std=jax.lax.stop_gradient(q.log_std))
         losses = models.loss_fn(lambda q, x: stochastic_outputs(own, apply_fn, q, x, method=method), surrogate)(q, batch)
-        risk, kl = losses.mean(), sum(divergence(q, prior))
+        risk, kl = losses.mean(), jnp.add(*divergence(q, prior))
         return pac_bayes_objective(objective, risk, kl, n, delta, lam=lam, kl_weight=kl_weight), (risk, kl)
 
     def step(state: Any, t: Any) -> tuple[Any, PacBayesHistory]:
