@@ -27,7 +27,7 @@ LARGE = {
     "delta_sampling": 0.01,
     "num_draws": 10,
     "start": {"num_epochs": 2, "batch_size": 128, "learning_rate": 1e-3},
-    "posterior": {"num_epochs": 150, "batch_size": 256, "learning_rate": 8e-3, "p_min": 1e-2, "std": 0.03, "kl_weight": 0.7},
+    "posterior": {"num_epochs": 100, "batch_size": 256, "learning_rate": 4e-3, "p_min": 1e-2, "std": 0.03, "kl_weight": 0.7},
 }
 SMALL = LARGE | {"widths": [100], "posterior": LARGE["posterior"] | {"num_epochs": 300, "batch_size": 64}}
 SETTINGS: dict[str, Any] = {"large_images": LARGE, "small_images": SMALL}
