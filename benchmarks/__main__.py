@@ -40,6 +40,7 @@ ROWS = (
     ("max-margin", "l_1", "time / Gram", "`max_margin` in l_1, n = 2,000, d = 1,000, gap 1e-8, float64, to one Gram product", "300"),
     ("max-margin", "l_2", "time / Gram", "... in l_2", "300"),
     ("max-margin", "l_inf", "time / Gram", "... in l_inf", "300"),
+    ("measures", None, "measures / (forward passes + SVDs)", "44 complexity measures of 100 checkpoints, to their passes and SVDs", "3"),
     ("kkt", None, "KKT / Gram", "`max_margin_kkt`, MLP of 500,000 parameters, n = 1,000, to its tangent kernel", "2"),
 )
 """Script, problem and name of every figure, what it is, and what it should be at most."""

@@ -56,6 +56,15 @@ def few_programs():
         gc.collect()
 
 
+@pytest.fixture(scope="session")
+def registered():
+    """All claims, by id."""
+    from jaxgen import claims
+
+    with jax.enable_x64(True):
+        return claims.load().claims
+
+
 @pytest.fixture
 def rtol(precision):
     """Relative tolerance for a well-conditioned sum of a few thousand terms."""

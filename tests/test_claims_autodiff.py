@@ -7,27 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import claims, curvature, gradients
+from jaxgen import curvature, gradients
 from jaxgen.claims.autodiff import costs, graphs, messages
 from jaxgen.claims.optimization import sharpness
 from jaxgen.claims.processes import noise
 
 pytestmark = pytest.mark.float64
 
-ENTRIES = [*(f"AD-{number}" for number in range(1, 7)), "OPT-18", "OPT-20", "SDE-2", "SDE-3"]
 HEAVY = ["OPT-20"]
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_entry_has_a_claim_and_all_but_the_heavy_ones_one_in_the_core_set(entry, registered):
-    found = [claim for claim in registered.values() if claim.entry == entry]
-    assert found
-    assert any(claim.core for claim in found) == (entry not in HEAVY)
 
 
 def test_the_tagged_net_is_the_net(key):

@@ -7,22 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import claims, processes
+from jaxgen import processes
 from jaxgen.claims.processes import _quadratic
 
 pytestmark = pytest.mark.float64
-
-ENTRIES = [f"SDE-{number}" for number in (1, 5, 6, 7, 8, 9, 10, 11, 12, 15)]
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_entry_has_a_claim(entry, registered):
-    assert any(claim.entry == entry for claim in registered.values())
 
 
 def test_moments_of_sgd_are_those_over_all_runs():

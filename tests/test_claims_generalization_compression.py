@@ -5,24 +5,10 @@ from functools import partial
 import jax
 import pytest
 
-from jaxgen import bounds, claims
+from jaxgen import bounds
 from jaxgen.claims.generalization import low_rank
 
 pytestmark = pytest.mark.float64
-
-ENTRIES = [f"GEN-{number}" for number in range(16, 23)]
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_entry_has_a_claim_with_a_control(entry, registered):
-    found = [claim for claim in registered.values() if claim.entry == entry]
-    assert found
-    assert all(claim.controls for claim in found)
 
 
 def test_the_risk_of_a_linear_net_is_that_of_a_large_sample(key):

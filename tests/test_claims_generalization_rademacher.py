@@ -7,22 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import bounds, claims
+from jaxgen import bounds
 from jaxgen.claims.generalization import rademacher, random_labels
 
 pytestmark = pytest.mark.float64
-
-ENTRIES = [f"GEN-{number}" for number in (8, 9, 10, 11, 12, 14, 15)]
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_entry_has_a_claim(entry, registered):
-    assert [claim for claim in registered.values() if claim.entry == entry]
 
 
 def test_the_largest_gap_of_thresholds_is_that_of_a_fine_grid(key):

@@ -4,22 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgen import claims, implicit_bias
+from jaxgen import implicit_bias
 from jaxgen.claims.implicit_bias import boosting, margin_descents
 
 pytestmark = pytest.mark.float64
-
-ENTRIES = [f"BIAS-{number}" for number in range(24, 30)]
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_entry_has_a_claim(entry, registered):
-    assert any(claim.entry == entry for claim in registered.values())
 
 
 def test_pairs_of_examples_are_opposed_but_for_one_coordinate(key):

@@ -5,20 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import claims, implicit_bias
+from jaxgen import implicit_bias
 from jaxgen.claims.implicit_bias import _diagonal
 
 pytestmark = pytest.mark.float64
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", [f"BIAS-{number}" for number in range(13, 22)])
-def test_every_entry_has_a_claim(entry, registered):
-    assert [claim for claim in registered.values() if claim.entry == entry]
 
 
 def test_gradients_of_the_losses_are_those_of_their_values(key):

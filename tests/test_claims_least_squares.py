@@ -5,22 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import claims, optimization
+from jaxgen import optimization
 from jaxgen.claims.ntk import _wide
 
 pytestmark = pytest.mark.float64
-
-ENTRIES = [*(f"LS-{number}" for number in range(1, 7)), *(f"NTK-{number}" for number in (1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 17, 22, 25))]
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_entry_has_a_claim(entry, registered):
-    assert [claim for claim in registered.values() if claim.entry == entry]
 
 
 def test_neurons_beyond_the_width_are_not_there(key):

@@ -5,20 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import claims, normalization
+from jaxgen import normalization
 from jaxgen.claims.normalization import _problems
 
 pytestmark = pytest.mark.float64
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", [f"NORM-{number}" for number in range(1, 17)])
-def test_every_entry_has_a_claim(entry, registered):
-    assert [claim for claim in registered.values() if claim.entry == entry]
 
 
 def test_the_curvature_of_a_net_is_that_of_dense_hessians_on_the_circle(key):

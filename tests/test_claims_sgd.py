@@ -5,22 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import claims
 from jaxgen.claims.information import _learners
 
 pytestmark = pytest.mark.float64
-
-ENTRIES = [f"INFO-{number}" for number in range(15, 33)]
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_entry_has_a_claim_in_the_core_set(entry, registered):
-    assert any(claim.core for claim in registered.values() if claim.entry == entry)
 
 
 @pytest.mark.parametrize("noisy", [False, True])

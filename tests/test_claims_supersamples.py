@@ -5,24 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import bounds, claims, data, processes
+from jaxgen import bounds, data, processes
 from jaxgen.claims.information import sde_bounds, supersamples
 
 pytestmark = pytest.mark.float64
-
-ENTRIES = [f"INFO-{number}" for number in range(35, 41)]
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_entry_has_a_claim_with_a_control(entry, registered):
-    found = [claim for claim in registered.values() if claim.entry == entry]
-    assert found
-    assert all(claim.controls for claim in found)
 
 
 @pytest.mark.parametrize("n", [1, 3])

@@ -7,22 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import claims, processes
+from jaxgen import processes
 from jaxgen.claims.processes import scaling, svag_net
 
 pytestmark = pytest.mark.float64
-
-ENTRIES = [f"SDE-{number}" for number in (4, 13, 14, 16, 17, 18, 19, 20)]
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_entry_has_a_claim(entry, registered):
-    assert [claim for claim in registered.values() if claim.entry == entry]
 
 
 def _held(claim):

@@ -5,23 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import claims, ntk
+from jaxgen import ntk
 from jaxgen.claims.ntk import infinite_kernels, infinite_limits
 from jaxgen.ntk import infinite
 
 pytestmark = pytest.mark.float64
-
-ENTRIES = [f"NTK-{number}" for number in (4, 9, 12, 13, 14, 15, 16, 18, 19, 20, 21, 23, 24)]
-
-
-@pytest.fixture(scope="module")
-def registered():
-    return claims.load().claims
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_entry_has_a_claim(entry, registered):
-    assert any(claim.entry == entry for claim in registered.values())
 
 
 def test_the_cnn_of_the_claim_has_the_gradient_kernel_of_its_parts(key):
