@@ -20,7 +20,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jax
 import pytest
 
-MOST_MAPPINGS = 25_000
+MOST_MAPPINGS = 32_000
 
 
 def pytest_generate_tests(metafunc):

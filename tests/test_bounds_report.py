@@ -50,7 +50,7 @@ def test_every_row_is_there_and_every_certified_one_is_above_the_test_error(plai
 
 
 def test_classical_bounds_are_vacuous_and_others_are_not(plain):
-    assert all(plain[name].vacuous for name in ("cover", "frobenius", "path_norm", "spectral"))
+    assert all(plain[name].vacuous for name in ("frobenius", "path_norm", "spectral", "pac_bayes_margin"))
     assert not any(plain[name].vacuous for name in ("holdout", "compression"))
     assert plain["holdout"].value == min(row.value for row in plain.rows)
 
@@ -69,6 +69,7 @@ def test_it_is_written_as_text_values_and_a_page(plain):
     assert {"l2", "fisher-rao", "inverse-margin"} <= set(plain.measures)
 
 
+@pytest.mark.slow
 def test_random_labels_are_certified_no_better_than_chance():
     key = jax.random.key(2)
     model, train, test = models.mlp((50, 2), bias=False), _sample(key, 200, True), _sample(jax.random.key(3), 200, True)

@@ -194,6 +194,7 @@ def studies(monkeypatch):
     made = types.ModuleType("jaxgen.studies")
     made.calls = []
     made.STUDIES = {"sgd-bound": "jaxgen.studies.sgd_bound", "dispersion": "jaxgen.studies.dispersion"}
+    made.ONE_AT_A_TIME = ("dispersion",)
     made.run = lambda name, **options: made.calls.append((name, options))
     monkeypatch.setitem(sys.modules, "jaxgen.studies", made)
     monkeypatch.setattr(jaxgen, "studies", made, raising=False)

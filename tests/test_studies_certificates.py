@@ -45,6 +45,7 @@ def test_a_random_last_layer_is_certified_near_the_holdout_bound(monkeypatch, tm
     assert json.loads(before)["configuration"]["small_images"]["training"]["num_epochs"] == 6
 
 
+@pytest.mark.slow
 def test_a_net_with_every_weight_random_is_certified(monkeypatch, tmp_path):
     prior, posterior = {"num_epochs": 8}, {"num_steps": 20}
     _small(monkeypatch, certificate_dense, widths=[32], prior=prior, posterior=posterior, num_draws=2)
@@ -52,6 +53,7 @@ def test_a_net_with_every_weight_random_is_certified(monkeypatch, tmp_path):
     assert np.all(seeds["risk_upper"] > seeds["risk"])
 
 
+@pytest.mark.slow
 def test_a_random_start_is_a_prior_too(monkeypatch, tmp_path):
     _small(monkeypatch, certificate_data_free, widths=[32], posterior={"num_epochs": 40}, num_draws=2)
     seeds = _bounds_lie_above(studies.run("certificate-data-free", seeds=2, out=tmp_path, quiet=True), "kl")

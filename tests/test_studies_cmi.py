@@ -19,6 +19,7 @@ def small(monkeypatch):
     monkeypatch.setattr(cmi, "SETTINGS", cmi.SETTINGS | settings)
 
 
+@pytest.mark.slow
 def test_every_bound_stands_beside_the_gap_and_a_killed_run_ends_the_same(small, tmp_path, capsys, monkeypatch):
     kept = {}
 

@@ -16,6 +16,7 @@ def small(monkeypatch):
     monkeypatch.setattr(edge_of_stability, "SETTINGS", edge_of_stability.SETTINGS | shorter)
 
 
+@pytest.mark.slow
 def test_the_study_runs_all_step_sizes_and_seeds_and_names_the_control(small, tmp_path, capsys):
     results = studies.run("edge-of-stability", seeds=2, out=tmp_path)["results"]
     (run,), control = results["runs"], results["control"]

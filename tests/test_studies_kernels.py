@@ -61,6 +61,7 @@ def test_kernel_regression_is_a_dense_solve_for_the_first_images_and_leaves_out_
     assert _files(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_true_labels_are_fitted_before_random_and_these_before_the_worst(small, tmp_path, capsys):
     results = studies.run("ntk-alignment", seeds=2, out=tmp_path)["results"]
     assert [row["name"] for row in results["labels"]] == ["true", "random", "worst"]
@@ -79,6 +80,7 @@ def test_true_labels_are_fitted_before_random_and_these_before_the_worst(small, 
     assert "control" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_complexity_and_errors_rise_with_the_part_of_random_labels_and_the_control_does_not(small, tmp_path, capsys):
     results = studies.run("ntk-complexity", seeds=3, out=tmp_path)["results"]
     means = {name: results["means"][name]["value"] for name in results["means"]}
@@ -104,6 +106,7 @@ def test_expected_losses_average_over_random_test_labels():
     assert float(ntk_complexity.expected(ntk_complexity.absolute, outputs, y, 0.0)) == pytest.approx((0.5 + 3 + 2) / 3)
 
 
+@pytest.mark.slow
 def test_kernels_approach_the_limit_and_stay_with_width_and_the_controls_do_not(small, tmp_path, capsys):
     results = studies.run("ntk-width", seeds=4, out=tmp_path)["results"]
     exponents = {name: one["value"] for name, one in results["exponents"].items()}

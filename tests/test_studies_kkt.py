@@ -9,6 +9,7 @@ from jaxgen.studies import kkt
 pytestmark = pytest.mark.any_precision
 
 
+@pytest.mark.slow
 def test_the_residual_falls_below_that_of_the_start_and_of_the_squared_loss(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(kkt, "SETTINGS", kkt.SETTINGS | {"n": 20, "widths": [16], "depths_of_loss": [3.0, 30.0, 120.0], "steps_between": 400})
     results = studies.run("kkt", seeds=2, out=tmp_path)["results"]

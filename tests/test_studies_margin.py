@@ -17,6 +17,7 @@ def small(monkeypatch):
     monkeypatch.setattr(margin, "SETTINGS", margin.SETTINGS | settings)
 
 
+@pytest.mark.slow
 def test_each_descent_takes_the_margin_of_its_own_norm_to_the_largest(small, tmp_path, capsys):
     results = studies.run("margin", seeds=2, out=tmp_path)["results"]
     assert results["separable"] == 1

@@ -21,6 +21,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 def test_every_seed_ranks_the_nets_that_reached_the_target(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(measures, "SETTINGS", measures.SETTINGS | SMALL)
     results = studies.run("measures", seeds=2, out=tmp_path)["results"]

@@ -19,6 +19,7 @@ def small(monkeypatch):
     monkeypatch.setattr(scale_invariant, "SETTINGS", scale_invariant.SETTINGS | SMALL)
 
 
+@pytest.mark.slow
 def test_the_study_runs_all_combinations_and_names_the_control(small, tmp_path, capsys):
     results = studies.run("scale-invariant", seeds=2, out=tmp_path)["results"]
     assert [run["norm"] for run in results["runs"]] == [1.0, 2.0]

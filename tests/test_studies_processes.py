@@ -27,6 +27,7 @@ class _Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_svag_is_compared_with_sgd_at_common_times(small, tmp_path, capsys):
     results = studies.run("svag", seeds=2, out=tmp_path)["results"]
     assert [row["l"] for row in results["runs"]] == [2]
@@ -63,6 +64,7 @@ def test_a_killed_study_of_svag_ends_with_the_same_files(small, tmp_path, monkey
     assert _files(tmp_path / "killed") == _files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_the_scaling_rule_reaches_the_full_batch_where_no_noise_is_left(small, tmp_path, capsys):
     results = studies.run("scaling-rule", seeds=2, out=tmp_path)["results"]
     assert [(row["kappa"], row["batch_size"]) for row in results["linear"]] == [(1, 2), (16, 32)]
