@@ -47,6 +47,7 @@ def test_quantized_parameters_are_the_nearest_levels(key):
     assert bounds.quantize(params["a"], 5, 1.0).max_error <= 0.25 + 1e-6
 
 
+@pytest.mark.heavy
 def test_the_compression_bound_counts_values_of_parameters(rtol):
     bound = bounds.compression_bound(jnp.array([0.0, 0.1]), 100, 16, 10**4, 0.05)
     penalty = math.sqrt((100 * math.log(16) + math.log(20)) / (2 * 10**4))
@@ -140,6 +141,7 @@ def test_a_truncated_matrix_obeys_both_inequalities(key):
     assert jnp.all(bounds.truncate_svd(matrix, 1.5).matrix == 0)
 
 
+@pytest.mark.heavy
 def test_stable_ranks_of_known_matrices(rtol):
     np.testing.assert_allclose(bounds.stable_rank(jnp.eye(5)), 5, rtol=rtol)
     np.testing.assert_allclose(bounds.stable_rank(jnp.ones((4, 3))), 1, rtol=rtol)

@@ -31,6 +31,7 @@ def test_the_divergence_has_the_known_value(rtol):
     assert not jnp.allclose(bounds.gaussian_kl(p, q), bounds.gaussian_kl(q, p))
 
 
+@pytest.mark.heavy
 def test_it_is_that_of_full_covariances_and_additive_over_leaves(key, rtol):
     q, p = _laws(key)
     vectors = [jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)]) for law in (q, p) for tree in law]
@@ -40,6 +41,7 @@ def test_it_is_that_of_full_covariances_and_additive_over_leaves(key, rtol):
     np.testing.assert_allclose(bounds.gaussian_kl(*leaves[:2]) + bounds.gaussian_kl(*leaves[2:]), full, rtol=rtol)
 
 
+@pytest.mark.heavy
 def test_it_is_the_mean_of_the_log_density_ratio(key):
     q, p = _laws(key)
     ratios = jax.vmap(lambda key: bounds.log_density_ratio(bounds.sample_gaussian(key, q), q, p))(jax.random.split(key, 4000))
@@ -61,6 +63,7 @@ def test_one_standard_deviation_for_all_or_for_a_leaf_is_broadcast(key, rtol):
     np.testing.assert_allclose(values, values[0], rtol=rtol)
 
 
+@pytest.mark.heavy
 def test_the_best_variance_of_a_prior_is_a_minimum(key, rtol):
     q, p = _laws(key)
     best = bounds.optimal_prior_variance(q, p.mean)
@@ -72,6 +75,7 @@ def test_the_best_variance_of_a_prior_is_a_minimum(key, rtol):
     )
 
 
+@pytest.mark.heavy
 def test_the_chosen_prior_lies_on_the_grid_and_pays(key):
     q, p = _laws(key)
     grid = bounds.PriorGrid(p.mean, 10.0, 20.0)

@@ -46,6 +46,7 @@ def test_one_output_stands_for_two_of_which_the_first_is_zero():
     np.testing.assert_array_equal(bounds.margins(outputs, labels), bounds.margins(pair, labels))
 
 
+@pytest.mark.heavy
 def test_the_ramp_loss_lies_between_the_losses_at_margins_zero_and_gamma(logits):
     gammas = jnp.array([0.1, 0.5, 1.0, 3.0])
     ramp = bounds.ramp_loss(logits, LABELS, gammas)
@@ -63,6 +64,7 @@ def test_quantiles_of_margins_keep_their_sign():
     assert bounds.margin_quantiles(values, 0.1) < 0
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("by", ["spectral", "bartlett"])
 def test_normalized_margins_do_not_change_where_layers_are_rescaled(net, rtol, by):
     params, x = net

@@ -50,6 +50,7 @@ def test_there_are_about_forty_measures_each_with_its_formula(problem):
     assert all(one.formula and one.scale in ("rate", "log", "plain") for one in bounds.MEASURES.values())
 
 
+@pytest.mark.heavy
 def test_measures_are_their_formulas(problem, measure, arrays, rtol):
     found = {name: float(value) for name, value in measure(*problem).items()}
     assert set(found) == set(FIXED)

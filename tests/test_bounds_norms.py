@@ -30,6 +30,7 @@ def _rescaled(weights):
     return [weights[0] * scales, weights[1] / scales[:, None], weights[2]]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
 def test_the_path_norm_sums_over_paths_and_is_invariant(weights, rtol, p):
     x = jnp.ones((2, WIDTHS[0]))
@@ -81,6 +82,7 @@ def test_spectral_norms_of_convolutions_are_those_of_the_maps_they_are():
         bounds.spectral_norms(apply_fn, params, x)
 
 
+@pytest.mark.heavy
 def test_the_fisher_rao_norm_of_relu_nets_counts_layers(weights, rtol):
     rng = np.random.default_rng(2)
     x, y = jnp.asarray(rng.normal(size=(9, 4))), jnp.asarray(rng.normal(size=(9, 3)))

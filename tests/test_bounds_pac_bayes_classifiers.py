@@ -31,6 +31,7 @@ def test_gibbs_risk_is_the_error_of_draws(key):
     assert abs(errors.mean() - unnormalized) > 10 * errors.std() / 100
 
 
+@pytest.mark.heavy
 def test_gibbs_risk_has_its_known_values(key, rtol):
     w, x, y = classified(key)
     np.testing.assert_allclose(bounds.linear_gibbs_risk(w, x, y, 0.0), 0.5, rtol=rtol)

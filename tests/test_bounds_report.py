@@ -39,6 +39,7 @@ def plain():
     return bounds.bound_report(model.apply, "cross_entropy", params, start, train, test, key=key, budget=QUICK)
 
 
+@pytest.mark.slow
 def test_every_row_is_there_and_every_certified_one_is_above_the_test_error(plain):
     assert [row.name for row in plain.rows] == list(ENTRIES)
     assert not any(row.refused for row in plain.rows)
@@ -49,12 +50,14 @@ def test_every_row_is_there_and_every_certified_one_is_above_the_test_error(plai
     assert {row.name for row in plain.rows if row.certified} == set(ENTRIES) - {"cover", "pac_bayes_margin"}
 
 
+@pytest.mark.slow
 def test_classical_bounds_are_vacuous_and_others_are_not(plain):
     assert all(plain[name].vacuous for name in ("frobenius", "path_norm", "spectral", "pac_bayes_margin"))
     assert not any(plain[name].vacuous for name in ("holdout", "compression"))
     assert plain["holdout"].value == min(row.value for row in plain.rows)
 
 
+@pytest.mark.slow
 def test_it_is_written_as_text_values_and_a_page(plain):
     text = str(plain)
     assert all(row.title in text for row in plain.rows)

@@ -88,6 +88,8 @@ def test_a_prior_that_saw_points_of_the_certificate_is_refused(key):
     np.testing.assert_array_equal(split.certificate.data[0], data[0][split.certificate.indices])
     found = bounds.certify(key, _linear, q, q, split.certificate, num_draws=2, prior_data=split.prior)
     assert (found.n, found.data_dependent_prior) == (45, True)
+    assert "of delta = 0.05, 0.01 went into sampling and 0.04 into the bound" in str(found)
+    assert "close to a test-set bound" in str(found)
     with pytest.raises(ValueError, match="the prior saw 15 of the 15 points"):
         bounds.certify(key, _linear, q, q, split.prior, num_draws=2, prior_data=split.prior)
 

@@ -15,6 +15,7 @@ def _blob(height=9, width=11):
     return jnp.exp(-0.2 * ((rows - 4.0) ** 2 + (columns - 5.0) ** 2))
 
 
+@pytest.mark.heavy
 def test_no_distortion_changes_nothing(key, rtol):
     images = jax.random.uniform(key, (3, 9, 11))
     np.testing.assert_allclose(data.distort_images(key, images, **STILL), images, rtol=rtol, atol=rtol)
@@ -31,6 +32,7 @@ def test_each_distortion_alone_changes_images_each_in_its_own_way(key):
         assert jnp.all((found >= 0) & (found <= images.max() + 1e-6))
 
 
+@pytest.mark.heavy
 def test_a_shift_moves_the_centre_of_mass_by_as_much(key):
     """A blob far from the edges; bilinear interpolation keeps first moments."""
     images = jnp.stack([_blob(31, 31) * 0 + jnp.pad(_blob(), ((11, 11), (10, 10)))] * 50)

@@ -57,6 +57,7 @@ def test_small_and_large_starts_of_several_data_sets_end_in_one_program(key, pre
     np.testing.assert_allclose(found.w[1, 0], one.w, rtol=1e-9 if precision == "float64" else 1e-3, atol=1e-5)
 
 
+@pytest.mark.heavy
 def test_a_step_size_for_all_steps_is_plain_gradient_descent(key, rtol):
     x, y = _problem(key)
     found = implicit_bias.train_diagonal_net(x, y, 0.5, 3, learning_rate=0.01, tolerance=0.0, max_steps=20)

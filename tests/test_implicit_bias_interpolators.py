@@ -27,6 +27,7 @@ def _rounding(array):
     return {"float32": 1e-4, "float64": 1e-12}[str(array.dtype)]
 
 
+@pytest.mark.heavy
 def test_min_norm_of_known_value_and_against_the_pseudo_inverse(key):
     w = implicit_bias.min_norm_interpolator(ONES, [2.0], [1.0, 0.0])
     np.testing.assert_allclose(w, [1.5, 0.5], rtol=1e-6)

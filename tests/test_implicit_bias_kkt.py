@@ -116,6 +116,7 @@ def test_multipliers_and_residual_are_those_of_the_explicit_jacobian(key, name):
     assert in_chunks.stationarity == pytest.approx(float(found.stationarity), abs=1e-10)
 
 
+@pytest.mark.heavy
 def test_the_residual_of_a_support_vector_machine_is_rounding(precision):
     z = jnp.array([[2.0, 0.5, 0.0], [0.5, 2.0, 0.0], [3.0, 3.0, 1.0]])
     w = jnp.array([1.0, 1.0, 0.0])

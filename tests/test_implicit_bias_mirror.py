@@ -41,6 +41,7 @@ def test_the_mirror_points_of_mirror_descent_move_by_gradients(name, key, rtol):
         np.testing.assert_allclose(mirrors[t + 1], mirrors[t] - rates[t] * gradients[t], rtol=10 * rtol, atol=10 * rtol)
 
 
+@pytest.mark.heavy
 def test_mirror_descent_with_the_squared_norm_is_gradient_descent_and_with_the_entropy_exponentiated_gradient(key, rtol):
     x, y = _regression(key)
     grad_fn, rates = functools.partial(_gradient, x, y), jnp.full(5, 0.01)

@@ -88,6 +88,7 @@ def test_a_null_mode_is_not_fitted(rtol):
     np.testing.assert_allclose(ntk.predict(h, jnp.ones(2), h), [1.0, 0.0], rtol=10 * rtol)
 
 
+@pytest.mark.heavy
 def test_at_long_times_rounding_is_not_fitted(key, precision):
     """A kernel of rank 3 on 8 points: at any long time, the regression on its three features."""
     x, z, y = (jax.random.normal(jax.random.fold_in(key, i), shape) for i, shape in enumerate([(8, 3), (5, 3), (8,)]))

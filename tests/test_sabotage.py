@@ -98,6 +98,7 @@ def _outcome(folder, sabotage):
     return json.loads(lines[0].removeprefix("OUTCOME "))
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 @pytest.mark.parametrize("name", SABOTAGES)
 def test_sabotage_is_caught_by_a_claim_and_by_a_unit_test(name, tmp_path):

@@ -65,7 +65,7 @@ def _kept(store: Checkpoint | None, name: str, make: Any, like: PyTree) -> PyTre
 LABELS = {
     "catoni": "certificate, Catoni's form",
     "kl": "certificate, kl form",
-    "holdout": "hold-out bound of the prior's net",
+    "holdout": "hold-out bound of the prior's net, on the same points",
     "risk": "risk of the random net on the certificate's points",
     "risk_upper": "what it is at most",
     "kl_paid": "divergence paid (nats)",

@@ -113,6 +113,19 @@ class Certificate:
     kind: str
     data_dependent_prior: bool
 
+    def __str__(self) -> str:
+        """What is certified, what it is made of, what was spent, and what a test set of that size would say."""
+        terms = " + ".join(f"{name} {float(value):.4g}" for name, value in self.bound.terms.items())
+        lines = [
+            f"risk at most {float(self.bound.value):.4g} with probability {1 - self.delta:.4g}, from {self.n:,} points ({self.kind}): {terms}",
+            f"divergence {float(self.kl):.4g} nats and a price of {float(self.price):.4g} for choices; of delta = {self.delta:.4g},"
+            f" {self.delta_sampling:.4g} went into sampling and {self.delta - self.delta_sampling:.4g} into the bound",
+            f"hold-out bound of the net at the prior's mean on the same points: {float(self.holdout):.4g}",
+        ]
+        if self.data_dependent_prior:
+            lines.append("the prior was learned from other data: such a certificate is close to a test-set bound, and says little more")
+        return "\n".join(lines)
+
 
 def certify(
     key: Key[Array, ""],
