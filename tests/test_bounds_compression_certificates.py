@@ -113,6 +113,7 @@ def test_a_rounded_net_has_the_bound_of_its_errors_and_code_length(precision):
     assert jax.tree.leaves(found.params)[0].dtype == precision
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_a_net_that_did_not_leave_its_initialization_costs_next_to_nothing(precision):
     model, init, _, x, y = _problem(precision)
@@ -122,6 +123,7 @@ def test_a_net_that_did_not_leave_its_initialization_costs_next_to_nothing(preci
     assert found.change == 0
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_training_on_the_rounded_net_shortens_its_code_and_is_paid_on_random_labels(precision):
     model, init, params, x, y = _problem(precision, noise=0.3)
@@ -134,6 +136,7 @@ def test_training_on_the_rounded_net_shortens_its_code_and_is_paid_on_random_lab
     assert random.bound.value > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_factors_of_rank_one_are_shorter_where_the_change_has_rank_one():
     draw = np.random.default_rng(0)
@@ -165,6 +168,7 @@ def test_trying_several_helper_strings_is_paid_for(precision):
 LEVELS = {"num_levels": (3, 17), "thresholds": (0.1, 0.5)}
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_the_low_rank_bound_is_made_of_what_it_measures(rtol, precision):
     _, init, params, x, y = _problem(precision, noise=0.02)
@@ -192,6 +196,7 @@ def test_what_the_compressed_net_does_is_the_tighter_form(rtol, precision):
     np.testing.assert_allclose(occam.bound.value, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_gamma_limits_the_change_that_is_allowed(precision):
     _, init, params, x, y = _problem(precision, noise=0.02)

@@ -15,7 +15,7 @@ def _logits(key, count=40, num_classes=4):
     return means, stds, jax.random.randint(keys[2], (count,), 0, num_classes)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_the_sum_lies_above_the_integral_by_little(key, precision):
     """The sum loses at most one cell's weight of each factor; Gauss and Hermite's rule of 80 nodes is the integral to 1e-5."""
     means, stds, labels = _logits(key)

@@ -137,6 +137,7 @@ def test_measures_that_claim_it_do_not_change_where_layers_or_units_are_rescaled
         assert abs(float(layers[name] / found[name]) - 1) > 0.1, name
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_every_measure_by_itself_is_what_it_is_among_all(problem, measure):
     found = measure(*problem)
@@ -145,6 +146,7 @@ def test_every_measure_by_itself_is_what_it_is_among_all(problem, measure):
         np.testing.assert_allclose(alone[1], found[name], rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_mapped_over_checkpoints_measures_are_those_of_each(problem, key):
     params, start, x, y = problem

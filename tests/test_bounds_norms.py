@@ -116,6 +116,7 @@ def test_norms_of_dense_layers_are_those_of_their_matrices(weights, rtol):
     assert set(bounds.layer_norms(_chain, params, jnp.ones((1, WIDTHS[0])))) == {"spectral", "frobenius", "two_one", "stable_rank"}
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_norms_of_convolutions_are_those_of_the_maps_they_are():
     def net(params, x):
@@ -144,6 +145,7 @@ def test_norms_of_convolutions_are_those_of_the_maps_they_are():
     np.testing.assert_allclose(reshaped["two_one"][0], np.linalg.norm(np.asarray(params["w"]).reshape(-1, 3), axis=0).sum(), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_layer_norms_under_vmap_are_those_of_every_net_and_differentiable(weights, rtol):
     x = jnp.ones((1, WIDTHS[0]))

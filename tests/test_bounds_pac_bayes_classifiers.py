@@ -19,6 +19,7 @@ def classified(key, n=40, d=3):
     return w, x, jnp.sign(x @ w) * jnp.where(jax.random.uniform(keys[2], (n,)) < 0.1, -1.0, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_gibbs_risk_is_the_error_of_draws(key):
     """Within 4 standard errors of the mean error of 10,000 draws, which is that of one draw over 100."""
@@ -31,7 +32,7 @@ def test_gibbs_risk_is_the_error_of_draws(key):
     assert abs(errors.mean() - unnormalized) > 10 * errors.std() / 100
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_gibbs_risk_has_its_known_values(key, rtol):
     w, x, y = classified(key)
     np.testing.assert_allclose(bounds.linear_gibbs_risk(w, x, y, 0.0), 0.5, rtol=rtol)

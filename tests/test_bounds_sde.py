@@ -14,6 +14,7 @@ def _spd(key, *shape):
     return factors @ factors.mT / shape[-1] + 0.2 * jnp.eye(shape[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_the_best_prior_is_the_best(key):
     """400 Gaussians in 3 dimensions: the formulas are mean divergences from the priors they name; other priors give more."""
@@ -38,7 +39,7 @@ def test_two_far_points_are_told_apart_by_no_more_than_a_bit():
     assert abs(float(bounds.gaussian_family_information([[1.0], [1.0]], jnp.ones((2, 1, 1))))) < 1e-6
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_trajectory_is_a_sum_over_steps_and_learning_rates_do_not_matter(key, rtol):
     """P = drift + mean noise; scaling all covariances by rates squared changes nothing."""
     drift, noise = _spd(key, 4, 2), _spd(jax.random.fold_in(key, 1), 4, 5, 2)

@@ -145,6 +145,7 @@ def test_training_mapped_over_keys_gives_certificates_above_the_test_error(key):
     assert history.kl.shape == (3, 3)
 
 
+@pytest.mark.slow
 def test_only_the_data_move_the_means_at_the_prior(key):
     """At q = p the divergence has no gradient: the first step does not depend on its weight."""
     model, data = models.mlp((4, 2)), _blobs(key, 40)

@@ -18,6 +18,7 @@ def test_exponential_moment_is_a_sum_over_binomial_counts():
     np.testing.assert_allclose(_pac_bayes.exponential_moment(50, 0.3, 98), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_least_errors_are_distributed_as_the_least_of_independent_counts(key):
     """Twenty coins by the definition; a billion within 5 standard errors of the mean over 4,000 runs."""
     risks, below = _pac_bayes.least_errors(0.3, 20, 40)

@@ -11,6 +11,7 @@ from jaxgen.claims.normalization import _problems
 pytestmark = pytest.mark.float64
 
 
+@pytest.mark.slow
 def test_the_curvature_of_a_net_is_that_of_dense_hessians_on_the_circle(key):
     family = _problems.circle_nets(key, 2)
     angles = jnp.linspace(0, 2 * jnp.pi, 2000)

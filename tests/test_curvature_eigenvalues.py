@@ -24,7 +24,6 @@ def _net(key):
     return models.loss_fn(model.apply, "cross_entropy"), jax.jit(model.init)(key, x), (x, jnp.arange(8) % 3)
 
 
-@pytest.mark.heavy
 def test_the_largest_of_a_net_are_the_dense_ones(key, rtol):
     loss_fn, params, batch = _net(key)
     flat, unravel = ravel_pytree(params)

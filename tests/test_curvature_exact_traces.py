@@ -155,6 +155,7 @@ def test_probes_of_activations_are_unbiased_for_any_layer(name):
     assert abs(float(total.value) - expected.sum()) < 4.5 * float(total.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_the_error_averages_out_over_examples():
     """Probes of 16 times as many examples have a quarter of the error; 64 draws of it, within a factor of 1.6."""

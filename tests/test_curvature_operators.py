@@ -46,7 +46,7 @@ def _check(operator, expected, rtol):
     np.testing.assert_allclose(quadratic, vector @ expected @ vector, rtol=50 * rtol, atol=50 * rtol * scale)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_gauss_newton_and_model_fisher_of_cross_entropy_are_one_matrix(net, rtol):
     apply_fn, params, x, y = net
     jacobian, information = _jacobian(lambda p: apply_fn(p, x), params), _softmax_information(jax.jit(apply_fn)(params, x))

@@ -80,6 +80,7 @@ def test_only_floating_finite_parameters_are_differentiable():
     assert jnp.isnan(poisoned).all()
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_operators_on_a_part_are_blocks_of_the_whole(problem, rtol):
     model, params, x, y = problem

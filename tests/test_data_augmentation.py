@@ -32,7 +32,7 @@ def test_each_distortion_alone_changes_images_each_in_its_own_way(key):
         assert jnp.all((found >= 0) & (found <= images.max() + 1e-6))
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_shift_moves_the_centre_of_mass_by_as_much(key):
     """A blob far from the edges; bilinear interpolation keeps first moments."""
     images = jnp.stack([_blob(31, 31) * 0 + jnp.pad(_blob(), ((11, 11), (10, 10)))] * 50)

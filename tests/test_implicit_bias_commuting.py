@@ -66,6 +66,7 @@ def test_brackets_of_others_are_those_of_dense_hessians(parametrization, shape, 
     np.testing.assert_allclose(one.ravel(), brackets[0, 1], atol=10 * rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_many_components_go_in_portions(key):
     """300 pairs, more than are taken at once, of which one does not commute."""
@@ -131,6 +132,7 @@ def test_products_induce_a_hyperbolic_entropy_of_the_conserved_difference():
     np.testing.assert_allclose(found.mirror(w), expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_derivatives_of_the_induced_potential_are_its_own_functions():
     net, w = implicit_bias.diagonal_net(3), jnp.array([0.3, -0.8])
@@ -176,6 +178,7 @@ def test_a_parametrization_that_does_not_commute_is_refused(key):
     assert jnp.isnan(traced).all()
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_brackets_that_vanish_only_at_the_start_are_found():
     """Hessians of 1 and 1 - t^2 / 2 at theta0 = (1, 0) commute there."""
@@ -189,6 +192,7 @@ def test_brackets_that_vanish_only_at_the_start_are_found():
         implicit_bias.induced_potential(parametrization, theta)
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_flows_that_blow_up_and_points_out_of_reach_are_flagged():
     """Depth 4 flows to infinity along 1 / (8 alpha^2); squares stay positive."""

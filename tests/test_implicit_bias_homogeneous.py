@@ -30,6 +30,7 @@ def tolerance(precision):
     return {"float32": 2e-5, "float64": 1e-10}[precision]
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_the_order_of_homogeneous_nets_is_found_with_a_residual_of_rounding(key, tolerance):
     x = jax.random.normal(key, (5, 3))

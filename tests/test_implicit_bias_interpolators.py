@@ -108,6 +108,7 @@ def test_min_l1_is_the_linear_program_of_scipy(nonnegative, key):
     assert not nonnegative or w.min() >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_min_l1_without_a_unique_solution_or_with_targets_of_zero_or_dependent_rows():
     w = implicit_bias.min_l1_interpolator(ONES, [2.0])
@@ -177,7 +178,7 @@ def test_examples_may_be_matrices():
     np.testing.assert_allclose(found.w, 2 * jnp.eye(2), atol=1e-6)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_strongly_curved_potentials_are_solved_in_few_steps(key, precision):
     """alpha from 1e-8 to 1e3 in one program: from least l_1 to least l_2 norm."""
     x, y = _regression(key, 10, 30)
@@ -232,6 +233,7 @@ def test_unrealizable_data_are_reported_with_their_residual(rtol):
     np.testing.assert_allclose(found.feasibility, 0.5, rtol=10 * rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_derivatives_are_those_of_the_solution(key):
     x, y = _regression(key, positive=True)

@@ -89,7 +89,7 @@ def test_two_points_have_known_margins(p, expected, tol):
     np.testing.assert_allclose([found.lower, found.upper], expected, rtol=tol)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_single_point_has_its_dual_norm_as_margin(tol):
     z = _separable(2, 1, 5)
     for p in (1, 3, math.inf):
@@ -149,7 +149,6 @@ def test_the_derivative_is_that_of_the_envelope():
     np.testing.assert_allclose(slope, (ahead - behind) / 2e-4, rtol=1e-5)
 
 
-@pytest.mark.heavy
 def test_problems_are_mapped_over(tol):
     z = jnp.stack([_separable(seed, *SHAPE) for seed in range(3)])
     together = jax.vmap(lambda z: ib.max_margin(z, ib.lp_norm(1)))(z)

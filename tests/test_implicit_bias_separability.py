@@ -33,6 +33,7 @@ def decide():
     return jax.jit(jax.vmap(implicit_bias.is_separable))
 
 
+@pytest.mark.slow
 def test_examples_in_the_plane_are_told_apart_with_proofs(decide, precision):
     x, y, expected = (np.array([example[i] for example in PLANE.values()]) for i in range(3))
     tol = {"float32": 1e-4, "float64": 1e-8}[precision]

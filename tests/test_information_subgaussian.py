@@ -71,6 +71,7 @@ def test_a_two_sided_grid_sees_the_heavy_tail_of_an_exponential_law():
     assert two_sided**2 > 1.7, "the variance is one"
 
 
+@pytest.mark.slow
 @pytest.mark.last_bit
 @pytest.mark.any_precision
 def test_small_rho_gives_the_standard_deviation_without_cancellation(key):

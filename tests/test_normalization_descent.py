@@ -68,6 +68,7 @@ def _net_and_data(key):
     return model, models.loss_fn(model.apply, "cross_entropy"), (x, y)
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_weight_decay_and_the_schedule_train_one_function_by_mini_batches(key):
     """200 stochastic steps of the net; the printed schedule, without eta, does not."""

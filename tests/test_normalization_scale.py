@@ -147,6 +147,7 @@ def test_bad_layers_are_refused():
             call()
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_the_net_is_scale_invariant_in_what_it_trains_and_of_degree_two_in_all(key):
     """Biases are random: with all zero they would not be seen."""

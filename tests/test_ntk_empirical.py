@@ -186,6 +186,7 @@ def test_rounded_factors_stay_within_the_floor_and_are_not_exact(named):
     assert 0 < error <= ntk.error_floor(exact, precision=named) + ntk.error_floor(exact, precision="f32")
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_files_hold_the_kernel_whatever_the_block_size(net, tmp_path):
     apply_fn, params, x = net
@@ -272,6 +273,7 @@ def test_plans_say_what_will_be_done(net):
     assert by_rows.feature_bytes == 4 * N * C * num_params
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_the_operator_multiplies_without_the_matrix(net):
     apply_fn, params, x = net

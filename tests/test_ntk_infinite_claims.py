@@ -48,6 +48,7 @@ def test_a_linearization_that_stays_where_it_is_makes_its_claim_fall_short(monke
     assert not any(bool(check.held) for check in checks.values())
 
 
+@pytest.mark.slow
 def test_a_kernel_file_whose_manifest_goes_unread_makes_its_claim_fall_short(monkeypatch, registered):
     monkeypatch.setattr("jaxgen.ntk.files._finished", lambda path, manifest, identity: set())
     claim = registered["NTK-19"]

@@ -97,6 +97,7 @@ def test_equal_images_are_exact():
         np.testing.assert_allclose(one, other, rtol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_a_black_image_has_kernel_zero_and_gradients_are_finite(key):
     x = jnp.concatenate([jax.random.normal(key, (1, 3, 3, 1)), jnp.zeros((1, 3, 3, 1)), jnp.ones((1, 3, 3, 1))])

@@ -167,7 +167,7 @@ def test_the_slope_is_that_of_a_cone_beside_coincident_inputs_and_zero_at_them(r
     np.testing.assert_allclose(slope, -(np.sin(angle) * (np.pi - angle) + np.cos(angle)) / (2 * np.pi), rtol=100 * rtol)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_gradients_are_finite_for_coincident_antipodal_orthogonal_and_zero_inputs():
     x = jnp.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
     kernel = jax.jit(lambda x, y: infinite.fully_connected(x, y, depth=2, activation="relu").ntk)

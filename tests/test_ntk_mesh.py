@@ -70,6 +70,7 @@ def _numbers(process):
     return json.loads(output.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_any_number_of_devices_gives_the_kernel():
     found = _numbers(_start(SIMULATED, 8))
     assert found.pop("rows") == [0, 4, 8, 12]

@@ -81,6 +81,7 @@ def test_one_point_decays_exponentially(rtol):
     np.testing.assert_allclose(found[:, 0], 2 - 3 * np.exp(-1.7 * np.asarray(times)), rtol=10 * rtol, atol=10 * rtol)
 
 
+@pytest.mark.slow
 def test_a_null_mode_is_not_fitted(rtol):
     h = jnp.diag(jnp.array([1.0, 0.0]))
     found = ntk.predict(h, jnp.ones(2), h, learning_rate=0.1, num_steps=10)
@@ -247,6 +248,7 @@ def test_before_training_the_ensemble_is_the_prior(key, rtol):
     np.testing.assert_allclose(found.covariance[0], z @ z.T + 1, rtol=10 * rtol, atol=10 * rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_the_ensemble_is_the_law_of_linearized_nets(key):
     """500 nets with features A x and independent N(0, Sigma) starts, each trained; mean and covariance within 4.5 standard errors."""

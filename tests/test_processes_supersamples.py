@@ -95,6 +95,7 @@ def test_traced_masks_that_are_wrong_give_nan_and_right_ones_the_same_losses(key
     assert jnp.isnan(traced(pairs.at[1, 1].set(pairs[1, 0]), u)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.any_precision
 def test_a_learner_that_remembers_shows_it(key):
     """A lookup table of 60 labels by chance: all seen right, about half the unseen wrong, which is the interpolating risk."""

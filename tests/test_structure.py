@@ -74,6 +74,7 @@ def test_it_can_be_mapped_over_parameters_and_differentiated(name):
         np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-9 * np.abs(right).max())
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_rectangular_grams_and_chunks():
     loss_fn, params, batch = NETWORKS["convolutions"]()
