@@ -1,12 +1,15 @@
-r"""Bounds on the generalization gap, test minus train, of what a learner returns.
+r"""Bounds on the generalization gap, test minus train, of what a learner returns, or on its risk.
 
 Bounds return a `jaxgen.Bound`: its value, its terms, what it assumes, and whether it is then a theorem; norms that bounds
 are made of return arrays. Values are never clipped, so a vacuous bound is seen to be one. Arguments are elementwise, and
 every function works under `jit`, `vmap` and `grad`; where a bound vanishes, its gradient is given as zero. Wrong values
 raise when concrete and give NaN when traced.
 
-They follow the classical template, a gap of $O(\sqrt{\text{complexity} / n})$, on average over samples where others hold with
-high probability, and with a mutual information for the complexity. A rate of $1/n$ would need realizability (INFO-12).
+Information-theoretic bounds are on the gap, on average over samples, and follow the classical template, a gap of
+$O(\sqrt{\text{complexity} / n})$, with a mutual information for the complexity; a rate of $1/n$ would need realizability (INFO-12).
+The others are on the risk, empirical risk and penalty together, and hold with a probability that the result tells: for finite classes,
+covers and Rademacher complexity (`uniform`, `rademacher`), for what few bits describe (`compression`), for stochastic nets (`pac_bayes`),
+for margins and norms (`norms`). `measures` are not bounds; `bound_report` puts all of them beside each other for one net.
 
 Standard errors are not computed here: bounds take arrays, and `jaxgen.seeds.jackknife` gives the error that K seeds leave.
 """
