@@ -41,7 +41,7 @@ def test_two_classes_are_a_normal_probability():
     means = jnp.stack([gaps, jnp.zeros(5)], axis=1)
     exact = jax.scipy.stats.norm.cdf(-gaps / jnp.sqrt(2.0))
     found = bounds.argmax_error(means, jnp.ones(5), jnp.zeros(5, int))
-    assert jnp.all(found >= exact)
+    assert jnp.all(found >= exact * (1 - 1e-12))
     np.testing.assert_allclose(found, exact, atol=1.2e-3)
 
 
