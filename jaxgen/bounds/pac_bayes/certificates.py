@@ -152,7 +152,7 @@ def certify(
     Of delta, `delta_sampling` is spent on the Monte Carlo estimate of the empirical risk and the rest on the bound.
 
     Args:
-        key: PRNG key of the draws.
+        key: PRNG key of the draws, which nothing that chose the posterior has used.
         apply_fn: `apply_fn(params, x) -> outputs`, not coupling examples.
         posterior: law of the parameters, which may depend on the data.
         prior: fixed without `data`, or a grid of which the best variance is taken and paid for.

@@ -23,6 +23,8 @@ from jaxgen.bounds.uniform import cover_bound_lipschitz, finite_class_bound, hol
 GIVEN, STOCHASTIC, COMPRESSED = "this net", "a stochastic net around it", "a compressed net"
 SCALES = tuple(2.0 ** -(j / 2) for j in range(2, 26))
 PROBE_DRAWS, PROBE_BISECTIONS = 20, 14
+CHOOSING, CERTIFYING = 1, 2
+"""Draws that certify a posterior are none of those that chose it."""
 
 
 class Entry(NamedTuple):
@@ -126,7 +128,7 @@ def _compressed(subject: Subject, delta: float) -> Bound:
 def _certified(subject: Subject, posterior: GaussianParams, prior: GaussianParams | PriorGrid, delta: float, num_choices: int) -> Bound:
     draws = subject.budget.num_draws
     options = {"num_draws": draws, "delta": delta, "delta_sampling": delta / 5, "num_choices": num_choices}
-    return certify(subject.key, subject.apply_fn, posterior, prior, subject.train, **options).bound
+    return certify(jax.random.fold_in(subject.key, CERTIFYING), subject.apply_fn, posterior, prior, subject.train, **options).bound
 
 
 def _as_it_is(subject: Subject, delta: float) -> Bound:
@@ -137,7 +139,7 @@ def _as_it_is(subject: Subject, delta: float) -> Bound:
     def value(scale):
         posterior, prior = (gaussian(mean, scale) for mean in (subject.params, subject.init_params))
         options = {"num_draws": 1, "num_choices": len(SCALES), "delta": delta, "delta_sampling": delta / 5}
-        found = certify(subject.key, subject.apply_fn, posterior, prior, few, **options)
+        found = certify(jax.random.fold_in(subject.key, CHOOSING), subject.apply_fn, posterior, prior, few, **options)
         return _kl_form(found.risk.value, found.kl, subject.n)
 
     values = [float(value(scale)) for scale in SCALES]
@@ -158,7 +160,7 @@ def _trained(subject: Subject, delta: float) -> Bound:
     stds = jax.tree.map(lambda leaf: 0.02 + 0.1 * jnp.abs(leaf), subject.params)
     prior = PriorGrid(subject.init_params)
     posterior, _ = pac_bayes_train(
-        subject.key,
+        jax.random.fold_in(subject.key, CHOOSING),
         subject.apply_fn,
         gaussian(subject.params, stds),
         prior,

@@ -235,7 +235,9 @@ def _certified(key, train, prior, n=None, counted=None, prior_data=None):
     """A posterior trained on all points, from standard deviations of a tenth, and its certificate on those that count."""
     start = bounds.GaussianParams(prior.mean, jax.tree.map(lambda w: jnp.full_like(w, math.log(0.1)), prior.mean))
     q, _ = bounds.pac_bayes_train(key, MODEL.apply, start, prior, train, optimizer=optax.adam(0.02), n=n, num_steps=NUM_STEPS, batch_size=BATCH_SIZE)
-    return q, bounds.certify(key, MODEL.apply, q, prior, train if counted is None else counted, num_draws=4, prior_data=prior_data)
+    return q, bounds.certify(
+        jax.random.fold_in(key, 1), MODEL.apply, q, prior, train if counted is None else counted, num_draws=4, prior_data=prior_data
+    )
 
 
 def _from_the_start(key, random_labels=False, count=2000):
