@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from jaxgen import studies
-from jaxgen._core import checkpoint
 from jaxgen.studies import _paths, scaling_rule, svag
 
 pytestmark = pytest.mark.any_precision
@@ -17,14 +16,6 @@ def small(monkeypatch):
     monkeypatch.setattr(svag, "SETTINGS", svag.SETTINGS | shared | {"batch_size": 4, "num_steps": 8, "refinements": [2]})
     scaling = {"batch_size": 2, "num_steps": 32, "kappas": [1, 16], "root_kappas": [4]}
     monkeypatch.setattr(scaling_rule, "SETTINGS", scaling_rule.SETTINGS | shared | scaling)
-
-
-def _files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
-class _Killed(BaseException):
-    pass
 
 
 @pytest.mark.slow
@@ -42,26 +33,6 @@ def test_svag_is_compared_with_sgd_at_common_times(small, tmp_path, capsys):
             assert row["minus_sgd"]["last"][name]["value"] == pytest.approx(last - results["sgd"]["last"][name]["value"], abs=1e-6)
     assert "SVAG, l = 2" in capsys.readouterr().out
     assert (tmp_path / "figure.png").exists()
-
-
-@pytest.mark.slow
-def test_a_killed_study_of_svag_ends_with_the_same_files(small, tmp_path, monkeypatch):
-    studies.run("svag", seeds=2, out=tmp_path / "whole", quiet=True)
-    original, saves = checkpoint.Checkpoint.save, []
-
-    def save(self, *args):
-        original(self, *args)
-        saves.append(args[0])
-        if len(saves) == 1:
-            raise _Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.Checkpoint, "save", save)
-        with pytest.raises(_Killed):
-            studies.run("svag", seeds=2, out=tmp_path / "killed", quiet=True)
-    assert not (tmp_path / "killed" / "results.json").exists()
-    studies.run("svag", seeds=2, out=tmp_path / "killed", quiet=True)
-    assert _files(tmp_path / "killed") == _files(tmp_path / "whole")
 
 
 @pytest.mark.slow

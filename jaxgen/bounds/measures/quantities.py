@@ -65,6 +65,7 @@ class Quantities:
         self.weights, self.init_weights = ravel_pytree(self.params)[0], ravel_pytree(self.init_params)[0]
 
     def loss_fn(self, params: PyTree, batch: PyTree) -> Array:
+        """One loss an example, shape (N,)."""
         return self.loss(self.apply_fn(params, batch[0]), batch[1])
 
     def error(self, params: PyTree) -> Array:
@@ -73,10 +74,12 @@ class Quantities:
 
     @cached_property
     def batch(self) -> tuple[Array, Array]:
+        """Inputs and labels."""
         return self.x, self.y
 
     @cached_property
     def layers(self) -> structure.Layers:
+        """The layers of the traced program."""
         return structure.understood(self.apply_fn, self.params, self.x[:1], "apply_fn")
 
     @cached_property
@@ -92,14 +95,17 @@ class Quantities:
 
     @cached_property
     def outputs(self) -> Array:
+        """Outputs on the training examples, shape (N, C) or (N,)."""
         return self.apply_fn(self.params, self.x)
 
     @cached_property
     def logits(self) -> Array:
+        """Outputs as of two classes at least, the first of which has logit 0 where there is one output."""
         return self.outputs if self.outputs.ndim == 2 else jnp.stack([jnp.zeros_like(self.outputs), self.outputs], axis=1)
 
     @cached_property
     def margins(self) -> Array:
+        """Logit of the label less the largest other one, shape (N,)."""
         return margins(self.outputs, self.y)
 
     @cached_property
@@ -118,10 +124,12 @@ class Quantities:
 
     @cached_property
     def norms(self) -> dict[str, Array]:
+        """Every norm of `layer_norms`, one value a layer."""
         return layer_norms(self.apply_fn, self.params, self.x[:1], self.init_params, self.key, conv_norm=self.conv_norm)
 
     @property
     def depth(self) -> int:
+        """Number of layers with a matrix of weights."""
         return len(self.norms["spectral"])
 
     def log_product(self, name: str) -> Array:
@@ -130,35 +138,43 @@ class Quantities:
 
     @cached_property
     def log_margin(self) -> Array:
+        """ln of `margin`."""
         return jnp.log(self.margin)
 
     @cached_property
     def largest_input(self) -> Array:
+        """The largest Euclidean norm of an input."""
         return jnp.linalg.norm(self.x.reshape(self.n, -1), axis=1).max()
 
     @cached_property
     def data_norm(self) -> Array:
+        """The Frobenius norm of all inputs."""
         return jnp.linalg.norm(self.x)
 
     @cached_property
     def path_norm(self) -> Array:
+        """The root of the sum over paths of squared products of weights."""
         return path_norm(self.apply_fn, self.params, self.x[:1])
 
     @cached_property
     def l1_path_norm(self) -> Array:
+        """The sum over paths of absolute products of weights."""
         return path_norm(self.apply_fn, self.params, self.x[:1], p=1)
 
     @cached_property
     def fisher_rao(self) -> Array:
+        """The root mean square over examples of the inner product of weights and gradient."""
         return fisher_rao_norm(self.loss_fn, self.params, self.batch)
 
     @cached_property
     def gradient_square(self) -> Array:
+        """The squared norm of the gradient of the mean loss."""
         gradient = jax.grad(lambda params: self.loss_fn(params, self.batch).mean())(self.params)
         return jnp.square(ravel_pytree(gradient)[0]).sum()
 
     @cached_property
     def gradient_noise(self) -> Array:
+        """The mean squared distance of an example's gradient from the mean one."""
         return gradients.dispersion(self.loss_fn, self.params, self.batch)
 
     def size(self, *, from_start: bool) -> Array:
@@ -166,6 +182,7 @@ class Quantities:
         return jnp.sum(jnp.square(self.displacement(from_start=from_start)))
 
     def displacement(self, *, from_start: bool) -> Array:
+        """The weights, flat, or how far they went from the start."""
         return self.weights - self.init_weights if from_start else self.weights
 
     def scale(self, *, worst_case: bool, magnitude_aware: bool) -> Array:
@@ -176,18 +193,22 @@ class Quantities:
 
     @cached_property
     def sigma(self) -> Array:
+        """Standard deviation of the Gaussian noise on weights that adds `target` to the error."""
         return self._sigma(magnitude_aware=False)
 
     @cached_property
     def sigma_of_magnitudes(self) -> Array:
+        """The same in multiples of every weight's size."""
         return self._sigma(magnitude_aware=True)
 
     @cached_property
     def alpha(self) -> Array:
+        """Largest change of a weight, the worst of which adds `target` to the error."""
         return self._alpha(magnitude_aware=False)
 
     @cached_property
     def alpha_of_magnitudes(self) -> Array:
+        """The same in multiples of every weight's size."""
         return self._alpha(magnitude_aware=True)
 
     def _sigma(self, *, magnitude_aware: bool) -> Array:

@@ -104,7 +104,7 @@ def _(key):
     return at_most(bounds.margin_loss(g, label, 0.0), bounds.margin_loss(f, label, 1.0))
 
 
-NUM_PARAMS, NUM_LEVELS, SAMPLE, TRIALS, DELTA = 5, 8, 50, 8, 0.05
+NUM_PARAMS, NUM_LEVELS, SAMPLE, TRIALS, DELTA = 5, 8, 50, 32, 0.05
 
 
 def _best_of_the_class(key):
@@ -127,10 +127,10 @@ def _best_of_the_class(key):
     statement=r"L_0(g_A) \le \hat L_{2\gamma}(f) + \sqrt{\frac{q \ln r + \ln(1/\delta)}{2m}} \text{ with probability } 1 - \delta",
     statistical=True,
     chunk_size=4,
-    budget=5.0,
+    budget=10.0,
 )
 def coverage(key):
-    """512 samples of 50 points, the classifier being the best of all 32,768 on each, so that it is its own compression and gamma is 0."""
+    """2,048 samples of 50 points, the classifier being the best of all 32,768 on each, so that it is its own compression and gamma is 0."""
     bound = bounds.compression_bound(_best_of_the_class(key), NUM_PARAMS, NUM_LEVELS, SAMPLE, DELTA)
     return with_probability(bound.value >= 0.5, at_least=1 - DELTA)
 
@@ -175,11 +175,11 @@ def _searched(key, *, counted=True):
     r" \text{ for all codewords at once}",
     statistical=True,
     jittable=False,
-    num_seeds=12,
-    budget=6.0,
+    num_seeds=340,
+    budget=20.0,
 )
 def searched_certificate(key):
-    """72 samples with random labels, on which a linear net is trained, rounded and trained again."""
+    """2,040 samples with random labels, on which a linear net is trained, rounded and trained again."""
     return with_probability(_searched(key), at_least=1 - DELTA)
 
 
