@@ -98,3 +98,69 @@ def test_sums_over_outputs_of_the_last_two_layers_of_a_chain_are_closed(widths):
         expected = ntk.empirical(model.apply, params, x, mode="trace", strategy="jacobian", subtree=subtree)
         found = ntk.empirical(model.apply, params, x, mode="trace", subtree=subtree)
         np.testing.assert_allclose(found, expected, rtol=0, atol=rounding * float(jnp.abs(expected).max()))
+
+
+def _tiled(monkeypatch, apply_fn, width):
+    """The same net, of which nothing compiled is kept, with tiles of so many rows of the matrix."""
+    monkeypatch.setattr(blocks, "TILE", width)
+
+    def again(params, x):
+        return apply_fn(params, x)
+
+    return again
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("widths", [(5, 6, 3), (3,), (4, 20)])
+def test_a_full_kernel_in_tiles_is_that_of_all_examples_at_once(widths, precision, monkeypatch):
+    """Tiles of 4 and 3 examples, the last of which start early; 20 outputs are too many to go by pairs."""
+    model, dtype = models.mlp(widths, activation="tanh"), jnp.dtype(precision)
+    x = jax.random.normal(jax.random.key(0), (11, 4), dtype)
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype) + 0.3, model.init(jax.random.key(1), x))
+    rounding = 200 * jnp.finfo(dtype).eps
+    apply_fn = _tiled(monkeypatch, model.apply, 4 * widths[-1])
+    for subtree in (None, *params):
+        own, other = (jax.jit(jax.jacrev(model.apply))(params, points) for points in (x, jnp.cos(x[:7])))
+        chosen = params if subtree is None else {subtree: 0}
+        own, other = (
+            jnp.concatenate([leaf.reshape(*leaf.shape[:2], -1) for name in chosen for leaf in jax.tree.leaves(found[name])], axis=2)
+            for found in (own, other)
+        )
+        for right, points in ((own, ()), (other, (jnp.cos(x[:7]),))):
+            expected = jnp.einsum("ncp,mdp->nmcd", own, right, precision="highest")
+            for options in ({}, {"chunk_size": 5}) if subtree is None else ({},):
+                found = ntk.empirical(apply_fn, params, x, *points, subtree=subtree, **options)
+                assert found.dtype == dtype
+                np.testing.assert_allclose(found, expected, rtol=0, atol=rounding * float(jnp.abs(expected).max()))
+
+
+@pytest.mark.float64
+def test_a_full_kernel_in_tiles_has_derivatives(monkeypatch):
+    model = models.mlp((5, 6, 3), activation="tanh")
+    x = jax.random.normal(jax.random.key(0), (11, 4))
+    params = model.init(jax.random.key(1), x)
+    weights = jax.random.normal(jax.random.key(2), (11, 11, 3, 3))
+
+    def slopes(apply_fn, *points):
+        def value(params):
+            kernel = ntk.empirical(apply_fn, params, x, *points)
+            return jnp.sum(jnp.sin(kernel) * weights[:, : kernel.shape[1]])
+
+        several = jax.vmap(value)(jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), params))
+        return jax.grad(value)(params), jax.jvp(value, (params,), (params,)), several
+
+    expected = slopes(model.apply), slopes(model.apply, x[:7])
+    apply_fn = _tiled(monkeypatch, model.apply, 12)
+    for found, whole in zip((slopes(apply_fn), slopes(apply_fn, x[:7])), expected, strict=True):
+        jax.tree.map(lambda own, other: np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-5), found, whole)
+
+
+@pytest.mark.float64
+def test_a_full_kernel_by_pairs_of_outputs_from_rounded_factors():
+    model = models.mlp((5, 6, 3))
+    x = jax.random.normal(jax.random.key(0), (11, 4), jnp.float32)
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), model.init(jax.random.key(1), x))
+    exact = ntk.empirical(model.apply, params, x, precision="f64")
+    for named, rounding in (("bf16_f32", 2.0**-7), ("bf16x3", 2.0**-14)):
+        error = jnp.abs(ntk.empirical(model.apply, params, x, precision=named) - exact).max()
+        assert 0 < float(error) <= rounding * float(jnp.abs(exact).max())

@@ -16,7 +16,7 @@ SMALL = {
         scale_invariant,
         {"n": 60, "num_test": 40, "batch_size": 20, "num_steps": 20, "every": 5, "widths": [8], "pairs": [[0.1, 0.1]], "norms": [1.0, 2.0]},
     ),
-    "rich-lazy": (rich_lazy, {"n": 6, "depths": [2, 3], "trained_scales": [0.1, 1.0], "predicted_scales": [0.1, 1.0], "relative_step": 0.3}),
+    "rich-lazy": (rich_lazy, {"n": 6, "depths": [2], "trained_scales": [0.1, 1.0], "predicted_scales": [0.1, 1.0], "relative_step": 0.3}),
     "steepest": (steepest, {"learning_rates": [0.08, 0.03], "time": 10.0, "num_points": 5}),
     "margin": (margin, {"n": 12, "exponents": ["2", "inf"], "num_steps": 400, "every": 10, "num_records": 6}),
     "kkt": (kkt, {"n": 20, "widths": [16], "depths_of_loss": [3.0, 30.0], "steps_between": 400}),

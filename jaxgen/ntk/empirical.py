@@ -6,14 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 from jaxgen._core.checks import floating, leading_axis, require
 from jaxgen._core.sharding import place
 from jaxgen._core.subtrees import Subtree
-from jaxgen.ntk.blocks import block_size, in_blocks
+from jaxgen.ntk.blocks import block_size, filled, in_blocks, in_tiles, mirrored
 from jaxgen.ntk.features import ApplyFn, Features, features, output_shape
 from jaxgen.ntk.plans import Plan, Problem, checked_problem, planned
 from jaxgen.structure import Layers
@@ -116,55 +115,41 @@ def kernel(apply_fn: ApplyFn, problem: Problem, plan: Plan, precision: str | Non
         return _in_chunks(of, problem, plan, precision)
     others = leading_axis("x", problem.x1 if problem.x2 is None else problem.x2)
     left = of(problem.x1, others)
-    if problem.x2 is None:
-        return _symmetric(left, plan, precision)
-    return left.kernel(of(problem.x2, others), plan.mode, precision)
+    return _assembled(left, None if problem.x2 is None else of(problem.x2, others), plan.mode, precision)
 
 
-def _symmetric(own: Features, plan: Plan, precision: str | None) -> Array:
+def _assembled(left: Features, right: Features | None, mode: str, precision: str | None) -> Array:
+    """The kernel of examples with others, or with themselves."""
+    if mode == "full" and jax.default_backend() == "cpu":
+        return in_tiles(left, right, precision)
+    return _symmetric(left, mode, precision) if right is None else left.kernel(right, mode, precision)
+
+
+def _symmetric(own: Features, mode: str, precision: str | None) -> Array:
     """The kernel of examples with themselves, in blocks on and above the diagonal, and their mirror images."""
-    if own.count * (own.num_outputs if plan.mode == "full" else 1) <= SMALL:
-        return own.kernel(own, plan.mode, precision)
+    if own.count * (own.num_outputs if mode == "full" else 1) <= SMALL:
+        return own.kernel(own, mode, precision)
     width = -(-own.count // PIECES)
-    pieces = [own.rows(start, min(start + width, own.count)) for start in range(0, own.count, width)]
-    blocks = {(i, j): pieces[i].kernel(pieces[j], plan.mode, precision) for i in range(len(pieces)) for j in range(i, len(pieces))}
-    blocks |= {(j, i): _mirrored(block, plan.mode) for (i, j), block in blocks.items() if i < j}
+    pieces = [own.rows(start, min(width, own.count - start)) for start in range(0, own.count, width)]
+    blocks = {(i, j): pieces[i].kernel(pieces[j], mode, precision) for i in range(len(pieces)) for j in range(i, len(pieces))}
+    blocks |= {(j, i): mirrored(block) for (i, j), block in blocks.items() if i < j}
     return jnp.concatenate([jnp.concatenate([blocks[i, j] for j in range(len(pieces))], axis=1) for i in range(len(pieces))])
 
 
-def _put(whole: Array, block: Array, row: Any, column: Any) -> Array:
-    return jax.lax.dynamic_update_slice(whole, block, (row, column, *[0] * (whole.ndim - 2)))
-
-
-def _mirrored(block: Array, mode: str) -> Array:
-    return block.transpose(1, 0, 3, 2) if mode == "full" else block.swapaxes(0, 1)
-
-
 def _in_chunks(of: Any, problem: Problem, plan: Plan, precision: str | None) -> Array:
-    """The kernel with the features of two chunks of examples at a time; last chunks start early, to be whole."""
-    symmetric = problem.x2 is None
-    rows, columns = plan.shape[:2]
-    width = plan.chunk_size or max(rows, columns)
-    x2 = problem.x1 if symmetric else problem.x2
-    tall, wide = min(width, rows), min(width, columns)
-    starts, others = (jnp.asarray(np.minimum(np.arange(0, count, w), count - w)) for count, w in ((rows, tall), (columns, wide)))
+    """The kernel with the features of two chunks of examples at a time."""
+    x2 = problem.x1 if problem.x2 is None else problem.x2
+    width = plan.chunk_size or max(plan.shape[:2])
 
-    def chunk(x: PyTree, start: Array, size: int) -> PyTree:
-        return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), x)
+    def chunk(x: PyTree, start: Array, size: int) -> Features:
+        return of(jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), x), width)
 
-    def panel(i: Array, found: Array) -> Array:
-        left = of(chunk(problem.x1, starts[i], tall), wide)
-
-        def block(j: Array, found: Array) -> Array:
-            right = of(chunk(x2, others[j], wide), tall)
-            own = left.kernel(right, plan.mode, precision)
-            found = _put(found, own, starts[i], others[j])
-            return _put(found, _mirrored(own, plan.mode), others[j], starts[i]) if symmetric else found
-
-        return jax.lax.fori_loop(i if symmetric else 0, len(others), block, found)
+    def block(left: Features, start: Array, size: int) -> Array:
+        return _assembled(left, chunk(x2, start, size), plan.mode, precision)
 
     dtype = jnp.result_type(*(jax.tree.leaves(problem.params)[leaf] for leaf in problem.leaves))
-    return jax.lax.fori_loop(0, len(starts), panel, jnp.zeros(plan.shape, dtype))
+    whole = jax.ShapeDtypeStruct(plan.shape, dtype)
+    return filled(whole, width, lambda start, size: chunk(problem.x1, start, size), block, symmetric=problem.x2 is None)
 
 
 def _by_products(apply_fn: ApplyFn, problem: Problem, plan: Plan) -> Array:
@@ -233,20 +218,19 @@ def _program(mesh: Mesh, apply_fn: ApplyFn, options: tuple[Any, ...], num_inputs
         def of(x1: PyTree, x2: PyTree | None = None) -> Array:
             return _empirical(apply_fn, params, x1, x2, *options)
 
-        return of(rows, columns[0]) if columns else _circle(of, rows, devices, mode)
+        return of(rows, columns[0]) if columns else _circle(of, rows, devices)
 
     specs = (WHOLE, WHOLE) if num_inputs == 1 else (WHOLE, SPLIT, WHOLE)
     return jax.jit(jax.shard_map(of_rows, mesh=mesh, in_specs=specs, out_specs=SPLIT, check_vma=False))
 
 
-def _circle(of: Callable[..., Array], x: PyTree, devices: int, mode: str) -> Array:
+def _circle(of: Callable[..., Array], x: PyTree, devices: int) -> Array:
     """The rows of one device of a symmetric kernel: of the blocks with later panels, round the circle, it computes half, and receives the rest.
 
     Args:
         of: kernel of a panel, or of two.
         x: examples of all panels, one for each device.
         devices: their number.
-        mode: of the kernel.
     """
     here, size, later = jax.lax.axis_index(AXIS), leading_axis("x1", x) // devices, (devices - 1) // 2
     x = jax.tree.map(lambda leaf: jnp.roll(leaf, -here * size, axis=0), x)
@@ -257,15 +241,14 @@ def _circle(of: Callable[..., Array], x: PyTree, devices: int, mode: str) -> Arr
     own = panels(0, 1)
     blocks = [of(own), *(jnp.split(of(own, panels(1, later + 1)), later, axis=1) if later else [])]
     earlier = [
-        jax.lax.ppermute(_mirrored(block, mode), AXIS, [(i, (i + step) % devices) for i in range(devices)])
-        for step, block in enumerate(blocks[1:], start=1)
+        jax.lax.ppermute(mirrored(block), AXIS, [(i, (i + step) % devices) for i in range(devices)]) for step, block in enumerate(blocks[1:], start=1)
     ]
     if devices % 2 == 0:
-        blocks.append(_opposite(of, own, panels(devices // 2, devices // 2 + 1), devices, mode))
+        blocks.append(_opposite(of, own, panels(devices // 2, devices // 2 + 1), devices))
     return jnp.roll(jnp.concatenate([*blocks, *reversed(earlier)], axis=1), here * size, axis=1)
 
 
-def _opposite(of: Callable[..., Array], own: PyTree, other: PyTree, devices: int, mode: str) -> Array:
+def _opposite(of: Callable[..., Array], own: PyTree, other: PyTree, devices: int) -> Array:
     """The block of two devices opposite in the circle, of whose rows each computes half."""
     first, size = jax.lax.axis_index(AXIS) < devices // 2, leading_axis("x1", own)
     half = -(-size // 2)
@@ -277,4 +260,4 @@ def _opposite(of: Callable[..., Array], own: PyTree, other: PyTree, devices: int
     mine = of(rows, chosen(other, own))
     others = jax.lax.ppermute(mine, AXIS, [(i, (i + devices // 2) % devices) for i in range(devices)])
     whole = jnp.concatenate([chosen(mine, others), chosen(others, mine)[2 * half - size :]])
-    return chosen(whole, _mirrored(whole, mode))
+    return chosen(whole, mirrored(whole))

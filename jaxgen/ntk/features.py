@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxgen import structure
@@ -16,9 +17,11 @@ from jaxgen.structure import Blocks, Layers, Product, Rows, inner
 ApplyFn = Callable[[PyTree, PyTree], Array]
 MODES = ("full", "trace", "diagonal", "pseudo")
 PRECISIONS = (None, "f32", "f64", "bf16_f32", "bf16x3")
+MOST_OUTPUTS = 16
+"""Outputs up to which cotangents that differ by weights alone are kept as these, for products of the pairs of outputs."""
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("shared", "columns"), meta_fields=("kind", "num_rows"))
+@partial(jax.tree_util.register_dataclass, data_fields=("shared", "columns", "weights"), meta_fields=("kind", "num_rows"))
 @dataclasses.dataclass(frozen=True)
 class Part:
     """The gradients of all outputs of some examples with respect to a part of the parameters.
@@ -28,12 +31,20 @@ class Part:
         shared: fields that are the same for every output, examples leading.
         columns: fields with examples leading and then an axis of the outputs; empty where outputs are merged.
         num_rows: for tables, how many rows they have.
+        weights: V (K, C) where the cotangents of output c are V e_c times a shared field `slopes` (N, K), or V e_c for every
+            example where there is none; otherwise None.
     """
 
     kind: type
     shared: dict[str, Array]
     columns: dict[str, Array]
     num_rows: int = 0
+    weights: Array | None = None
+
+    def of_examples(self, change: Callable[[Array], Array]) -> "Part":
+        """With every array that has an axis of examples changed."""
+        shared, columns = jax.tree.map(change, (self.shared, self.columns))
+        return dataclasses.replace(self, shared=shared, columns=columns)
 
     def term(self, columns: dict[str, Array]) -> Any:
         """The term of one output, or of all that are merged."""
@@ -49,9 +60,23 @@ class Part:
         merged = array.reshape(*array.shape[:-2], -1)
         return dataclasses.replace(self, shared=self.shared | {name: merged}, columns={})
 
+    def paired(self) -> "Part":
+        """As a left side: with its slopes times the products of weights of every pair of outputs."""
+        if self.weights is None or "slopes" not in self.shared or "pairs" in self.shared:
+            return self
+        return dataclasses.replace(self, shared=self.shared | {"pairs": self.shared["slopes"][:, None] * _products_of_pairs(self.weights).T})
+
+    def spread(self) -> "Part":
+        """With the cotangents of every output."""
+        if self.weights is None:
+            return self
+        a = self.shared["a"]
+        slopes = self.shared.get("slopes", jnp.ones((len(a), 1), a.dtype))
+        return Part(self.kind, {"a": a}, {"g": (slopes[:, None] * self.weights.T)[:, :, None, None]})
+
     def settled(self, count: int) -> "Part":
         """In the form in which inner products with `count` other examples cost least."""
-        if self.kind is not Product:
+        if self.kind is not Product or self.weights is not None:
             return self
         if not self.columns:
             term = self.term({}).settled(count)
@@ -73,7 +98,7 @@ class Part:
             rest = (array - high).astype(jnp.bfloat16)
             return jnp.concatenate([high, high, rest] if side == 0 else [high, rest, high], axis=-1)
 
-        return jax.tree.map(low, self)
+        return self.spread().of_examples(low)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("parts",), meta_fields=("count", "num_outputs", "dtype"))
@@ -93,19 +118,62 @@ class Features:
     num_outputs: int
     dtype: Any
 
-    def rows(self, start: int, stop: int) -> "Features":
+    def rows(self, start: int | Array, count: int) -> "Features":
         """Those of some of the examples."""
-        return dataclasses.replace(jax.tree.map(lambda array: array[start:stop], self), count=stop - start)
+        return self.of_examples(lambda array: jax.lax.dynamic_slice_in_dim(array, start, count), count)
+
+    def of_examples(self, change: Callable[[Array], Array], count: int) -> "Features":
+        """With every array that has an axis of examples changed to one of so many examples."""
+        return dataclasses.replace(self, parts={key: part.of_examples(change) for key, part in self.parts.items()}, count=count)
+
+    def paired(self) -> "Features":
+        """As a left side of many products."""
+        return dataclasses.replace(self, parts={key: part.paired() for key, part in self.parts.items()})
 
     def kernel(self, other: "Features", mode: str, precision: str | None) -> Array:
         """Inner products with other examples: (N, M), with an axis of outputs for `"diagonal"` and two for `"full"`."""
-        total: Any = 0
-        for key, part in self.parts.items():
-            left, right = part.rounded(precision, 0), other.parts[key].rounded(precision, 1)
-            total = total + _products(left, right, mode).astype(self.dtype)
-        if mode == "full":
-            return total.swapaxes(1, 2)
-        return total / self.num_outputs if mode in ("trace", "pseudo") else total
+        sides = [(part.rounded(precision, 0), other.parts[key].rounded(precision, 1)) for key, part in self.parts.items()]
+        every = [_products(left, right, mode).astype(self.dtype) for left, right in sides if left.weights is None]
+        if mode != "full":
+            total = sum(every[1:], every[0])
+            return total / self.num_outputs if mode in ("trace", "pseudo") else total
+        pairs = [_of_pairs(left, right).astype(self.dtype) for left, right in sides if left.weights is not None]
+        found = [sum(every[1:], every[0]).swapaxes(1, 2)] if every else []
+        if pairs:
+            found.append(_of_all(sum(pairs[1:], pairs[0]), self.num_outputs))
+        return sum(found[1:], found[0])
+
+
+def _of_columns(x: Float[Array, "N C P"], y: Float[Array, "M D P"]) -> Float[Array, "N C M D"]:
+    """Inner products, as a product of two matrices, for which a compiler brings nothing into another order first."""
+    return inner("xp,yp->xy", x.reshape(-1, x.shape[2]), y.reshape(-1, y.shape[2])).reshape(*x.shape[:2], *y.shape[:2])
+
+
+def _products_of_pairs(weights: Float[Array, "K C"]) -> Float[Array, "K P"]:
+    first, second = np.triu_indices(weights.shape[1])
+    return weights[:, first] * weights[:, second]
+
+
+def _of_pairs(left: Part, right: Part) -> Float[Array, "N P M"]:
+    """Inner products of two parts whose cotangents are slopes times weights, for every pair of outputs c <= d.
+
+    With cotangents D_i * V e_c they are sum_k (D_ik V_kc V_kd) D_jk, in which c and d can change places.
+    """
+    assert left.weights is not None
+    of_a = inner("ni,mi->nm", left.shared["a"][:, 0, 0], right.shared["a"][:, 0, 0])
+    if "slopes" not in left.shared:
+        return of_a[:, None] * _products_of_pairs(left.weights).sum(axis=0)[:, None]
+    return of_a[:, None] * inner("npk,mk->npm", left.paired().shared["pairs"], right.shared["slopes"])
+
+
+def _of_all(pairs: Float[Array, "N P M"], num_outputs: int) -> Float[Array, "N M C C"]:
+    """A kernel symmetric in its outputs, from that of pairs; a product with ones and zeros brings every number to its two places."""
+    first, second = np.triu_indices(num_outputs)
+    places = np.zeros((len(first), num_outputs, num_outputs))
+    places[np.arange(len(first)), first, second] = places[np.arange(len(first)), second, first] = 1
+    rows = pairs.swapaxes(1, 2).reshape(-1, len(first))
+    found = inner("xp,pq->xq", rows, jnp.asarray(places.reshape(len(first), -1), pairs.dtype))
+    return found.reshape(len(pairs), -1, num_outputs, num_outputs).astype(pairs.dtype)
 
 
 def _products(left: Part, right: Part, mode: str) -> Array:
@@ -122,7 +190,10 @@ def _products(left: Part, right: Part, mode: str) -> Array:
         pairs = jax.tree.map(lambda array: jnp.moveaxis(array, 1, 0), (left.columns, right.columns))
         return jax.lax.map(lambda pair: gram(*pair), pairs).sum(axis=0)
     if left.kind is Blocks:
-        return inner("ncp,mdp->ncmd", left.columns["rows"], right.columns["rows"])
+        return _of_columns(left.columns["rows"], right.columns["rows"])
+    if left.kind is Product and left.columns["g"].shape[2:4] == (1, 1) and "a" not in left.columns:
+        of_a = inner("ni,mi->nm", left.shared["a"][:, 0, 0], right.shared["a"][:, 0, 0])
+        return of_a[:, None, :, None] * _of_columns(left.columns["g"][:, :, 0, 0], right.columns["g"][:, :, 0, 0])
     if left.kind is Product and left.columns["g"].shape[3] == 1 and "a" not in left.columns:
         of_a = inner("nsi,msi->snm", left.shared["a"][:, :, 0], right.shared["a"][:, :, 0])
         of_g = inner("ncso,mdso->sncmd", left.columns["g"][:, :, :, 0], right.columns["g"][:, :, :, 0])
@@ -155,10 +226,10 @@ def features(
     if singly:
         for leaf, rows in zip(singly, _jacobian_rows(apply_fn, params, x, directions, singly, alone=alone), strict=True):
             parts[leaf, 0] = Part(Blocks, {}, {"rows": rows.reshape(count, len(directions), -1)})
-    if mode == "trace" and layers is not None:
-        for leaf, g in _last_cotangents(layers, params, x).items():
+    if layers is not None and (mode == "trace" or (mode == "full" and num_outputs <= MOST_OUTPUTS)):
+        for leaf, (slopes, weights) in _last_cotangents(layers, params, x).items():
             if (leaf, 0) in parts:
-                parts[leaf, 0] = dataclasses.replace(parts[leaf, 0], shared=parts[leaf, 0].shared | {"g": g[:, None, None]}, columns={})
+                parts[leaf, 0] = _closed(parts[leaf, 0].shared["a"], slopes, weights, mode)
     if mode in ("trace", "pseudo"):
         parts = {key: part.merged() for key, part in parts.items()}
     dtype = jnp.result_type(*(jax.tree.leaves(params)[leaf] for leaf in leaves))
@@ -192,20 +263,31 @@ def _parts(layers: Layers, params: PyTree, x: PyTree, directions: Array, leaves:
     return found
 
 
-def _last_cotangents(layers: Layers, params: PyTree, x: PyTree) -> dict[int, Float[Array, "N O"]]:
-    """For the last two weights of a chain of dense layers, vectors with the products that cotangents have when summed over outputs.
+def _last_cotangents(layers: Layers, params: PyTree, x: PyTree) -> dict[int, tuple[Float[Array, "N K"] | None, Float[Array, "K C"]]]:
+    """For the last two weights of a chain of dense layers, slopes D and weights V with which the cotangents are D * V e_c.
 
-    Those of the last layer are the outputs' directions e_c, so that the sum of products is C; those of the one before are
-    phi'(z) * V e_c, with sum_c (phi'_k V_kc) (phi'_k V_kc) = (phi'_k |V_k|)^2.
+    Those of the last layer are the outputs' directions e_c, without slopes; those of the one before are phi'(z) * V e_c.
     """
     links = structure.chain(layers)
     if links is None:
         return {}
     *_, last = found = structure.layers_of_chain(layers, links, [jnp.asarray(leaf) for leaf in jax.tree.leaves((params, x))])
-    cotangents = {last.link.leaf: jnp.full((layers.count, 1), last.weights.shape[1] ** 0.5, last.weights.dtype)}
+    cotangents: dict[int, tuple[Array | None, Array]] = {last.link.leaf: (None, jnp.eye(last.weights.shape[1], dtype=last.weights.dtype))}
     for before in found[-2:-1]:
-        cotangents[before.link.leaf] = before.slope * jnp.linalg.norm(last.weights, axis=1)
+        cotangents[before.link.leaf] = before.slope, last.weights
     return cotangents
+
+
+def _closed(a: Array, slopes: Array | None, weights: Array, mode: str) -> Part:
+    """The part of a layer with activations `a` and cotangents D * V e_c, of which sums over outputs have products of vectors.
+
+    These are D |V|, with sum_c (D_k V_kc) (D'_k V_kc) = (D_k |V_k|) (D'_k |V_k|).
+    """
+    if mode == "full":
+        return Part(Product, {"a": a} if slopes is None else {"a": a, "slopes": slopes}, {}, weights=weights)
+    norms = jnp.linalg.norm(weights, axis=1)
+    g = jnp.full((len(a), 1), jnp.linalg.norm(norms)) if slopes is None else slopes * norms
+    return Part(Product, {"a": a, "g": g[:, None, None]}, {})
 
 
 def _varying(layers: Layers, leaf: int, term: Any) -> tuple[str, ...]:

@@ -227,6 +227,12 @@ def _cost(parts: list[Part], mode: str) -> tuple[float, float, float]:
     for part in parts:
         fields = part.shared | part.columns
         held += sum(array.size * array.dtype.itemsize for array in fields.values())
+        if part.weights is not None:
+            num_outputs = part.weights.shape[1]
+            into, out = part.shared["a"].shape[-1], part.weights.shape[0] if "slopes" in part.shared else 0
+            products += 2 * into + out * num_outputs * (num_outputs + 1)
+            passes += 2 * num_outputs * into * part.weights.shape[0]
+            continue
         outputs = max((array.shape[1] for array in part.columns.values()), default=1)
         pairs = outputs**2 if mode == "full" else outputs
         each = {name: array.size // (array.shape[0] * array.shape[1] if name in part.columns else array.shape[0]) for name, array in fields.items()}
