@@ -59,12 +59,14 @@ def speed():
     in_lock_step = partial(_one_seed, lock_step=True)
     together = _median(lambda: seeds.run(in_lock_step, keys, pool, axis_name=AXIS))
     chunked = _median(lambda: seeds.run(_one_seed, keys, pool))
+    by_threes = _median(lambda: seeds.run(_one_seed, keys, pool, chunk_size=3))
     mapped = jax.jit(jax.vmap(_one_seed, in_axes=(0, None)))
     one_device = _median(lambda: mapped(keys, pool))
     print(f"{len(jax.devices())} x {jax.devices()[0].device_kind}, JAX {jax.__version__}; medians of {REPEATS}")
     print(f"12 separate runs                      {separate:7.3f} s")
     print(f"one program, lock step over devices   {together:7.3f} s   ratio {together / separate:.2f}")
     print(f"one program, chunks over devices      {chunked:7.3f} s   ratio {chunked / separate:.2f}")
+    print(f"one program, chunks of three          {by_threes:7.3f} s   ratio {by_threes / separate:.2f}")
     print(f"one program, vmap on one device       {one_device:7.3f} s   ratio {one_device / separate:.2f}")
 
 

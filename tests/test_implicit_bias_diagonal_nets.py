@@ -57,6 +57,38 @@ def test_small_and_large_starts_of_several_data_sets_end_in_one_program(key, pre
     np.testing.assert_allclose(found.w[1, 0], one.w, rtol=1e-9 if precision == "float64" else 1e-3, atol=1e-5)
 
 
+@pytest.mark.float64
+def test_runs_mapped_over_several_arguments_are_those_by_themselves(key):
+    """Also beside one that diverges: it ends, and the others are not touched."""
+    x, y = _problem(key)
+
+    def train(alpha, rate):
+        return implicit_bias.train_diagonal_net(x, y, alpha, learning_rate=rate, tolerance=1e-14, max_steps=4000)
+
+    alphas, rates = jnp.array([0.5, 1.0, 1.5]), jnp.array([0.01, 10.0])
+    found = jax.jit(jax.vmap(jax.vmap(train, (0, None)), (None, 0)))(alphas, rates)
+    alone = jax.jit(train)
+    assert bool(found.converged[0].all())
+    assert not bool(found.converged[1].any())
+    for j, alpha in enumerate(alphas):
+        one = alone(alpha, rates[0])
+        np.testing.assert_allclose(found.w[0, j], one.w, rtol=1e-9, atol=1e-9)
+        assert int(found.num_steps[0, j]) == int(one.num_steps)
+
+
+@pytest.mark.float64
+def test_derivatives_along_the_scale_of_the_start_are_those_of_differences(key):
+    x, y = _problem(key)
+
+    def train(alpha):
+        return implicit_bias.train_diagonal_net(x, y, alpha, learning_rate=0.01, max_steps=200).w
+
+    alphas = jnp.array([0.3, 0.6])
+    found = jax.jit(jax.vmap(lambda alpha: jax.jvp(train, (alpha,), (1.0,))[1]))(alphas)
+    differences = (jax.vmap(train)(alphas + 1e-5) - jax.vmap(train)(alphas - 1e-5)) / 2e-5
+    np.testing.assert_allclose(found, differences, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.heavy
 def test_a_step_size_for_all_steps_is_plain_gradient_descent(key, rtol):
     x, y = _problem(key)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import gradients, models, structure
+from jaxgen import gradients, models, seeds, structure
 from tests._networks import NETWORKS, N, cross_entropy
 
 WITHOUT_FACTORS = {
@@ -181,3 +181,18 @@ def test_no_examples_are_refused():
         gradients.squared_norms(loss_fn, params, jax.tree.map(lambda leaf: leaf[:0], batch))
     with pytest.raises(TypeError, match="params must be real; got dtype complex"):
         gradients.squared_norms(loss_fn, jax.tree.map(lambda leaf: leaf + 1j, params), batch)
+
+
+@pytest.mark.parametrize("axis_name", [None, "seeds"])
+def test_a_loss_is_understood_inside_of_a_run_over_seeds(key, axis_name):
+    model = models.mlp((4, 3))
+    loss_fn, batch, ways = models.loss_fn(model.apply, "cross_entropy"), (jnp.ones((5, 2)), jnp.arange(5) % 3), set()
+
+    def one_seed(key, batch):
+        params = model.init(key, batch[0])
+        ways.update(way.way for way in structure.explain(loss_fn, params, batch).leaves)
+        return gradients.squared_norms(loss_fn, params, batch)
+
+    found = seeds.run(one_seed, jax.random.split(key, 2), batch, axis_name=axis_name)
+    assert ways == {"factors"}
+    assert found.shape == (2, 5)

@@ -1,9 +1,12 @@
 """Training of diagonal linear nets, and the norms of what they end in: least l1 from small starts, least l2 from large ones."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jaxgen._core.checks import checked, floating, positive_integer, require
@@ -54,7 +57,7 @@ def train_diagonal_net(
     more than a quarter meanwhile. So steps are stable for any alpha, and long where alpha is small.
 
     A run that has come to `tolerance` stays where it is, and the loop ends when all have: `vmap` over alpha shares X between
-    them, `vmap` over data sets makes one batched product of it, and all of it is one program.
+    them, a run in every column, `vmap` over data sets makes one batched product of it, and all of it is one program.
 
     Args:
         x: examples X in rows.
@@ -101,37 +104,68 @@ def train_diagonal_net(
     smoothness = 2 / x.shape[0] * jnp.linalg.norm(x, 2) ** 2
     steps = _Steps(smoothness, fraction.astype(x.dtype), rate, tolerance)
     rounds = -(-positive_integer("max_steps", max_steps) // STEPS_A_ROUND)
-    return _train(x, y, (u.astype(x.dtype), v.astype(x.dtype)), depth, steps, rounds)
+    start = jax.tree.map(lambda leaf: leaf[..., None], ((u.astype(x.dtype), v.astype(x.dtype)), steps))
+    return jax.tree.map(lambda leaf: leaf[..., 0], _columns(depth, rounds)(x, y, *start))
 
 
 class _Steps(NamedTuple):
     """How step sizes are chosen: a fraction of the inverse of a bound, or one rate for all; zero where the loss is small."""
 
-    smoothness: Array
-    fraction: Array
-    rate: Array | None
-    tolerance: Array
+    smoothness: Float[Array, "..."]
+    fraction: Float[Array, "..."]
+    rate: Float[Array, "..."] | None
+    tolerance: Float[Array, "..."]
 
     def size(self, depth: int, theta: tuple[Array, Array], gradient: Array, loss: Array) -> Array:
         """The size of the steps of a round."""
         u, v = theta
-        metric = depth**2 * (u ** (2 * depth - 2) + v ** (2 * depth - 2))
-        bend = depth * (depth - 1) * jnp.abs(gradient) * jnp.maximum(jnp.abs(u), jnp.abs(v)) ** (depth - 2)
-        size = self.fraction / (self.smoothness * metric.max() + 4 * STEPS_A_ROUND * bend.max()) if self.rate is None else self.rate
+        metric = (depth**2 * (u ** (2 * depth - 2) + v ** (2 * depth - 2))).max(axis=0)
+        bend = (depth * (depth - 1) * jnp.abs(gradient) * jnp.maximum(jnp.abs(u), jnp.abs(v)) ** (depth - 2)).max(axis=0)
+        size = self.fraction / (self.smoothness * metric + 4 * STEPS_A_ROUND * bend) if self.rate is None else self.rate
         return jnp.where(loss <= self.tolerance, 0, size)
 
 
-def _train(x: Array, y: Array, theta: tuple[Array, Array], depth: int, steps: _Steps, rounds: int) -> DiagonalNetRun:
-    """Rounds of steps of one size, in which there are two products of matrices and one pass over u, v, w."""
-    net = diagonal_net(depth)
+def _columns(depth: int, rounds: int) -> Callable[[Array, Array, tuple[Array, Array], _Steps], DiagonalNetRun]:
+    """Training of as many runs on one data set as there are columns: `vmap` over the runs adds columns."""
+    train = partial(_train, depth=depth, rounds=rounds)
 
-    def pulled(w: Array) -> tuple[Array, Array]:
-        residual = jnp.matmul(x, w, precision=HIGHEST) - y
-        return residual, jnp.matmul(residual, x, precision=HIGHEST)
+    @custom_vmap
+    def of_columns(x: Array, y: Array, theta: tuple[Array, Array], steps: _Steps) -> DiagonalNetRun:
+        return train(x, y, theta, steps)
+
+    @of_columns.def_vmap
+    def more_columns(size: int, mapped: Any, x: Array, y: Array, *runs: Any) -> tuple[DiagonalNetRun, DiagonalNetRun]:
+        if mapped[0] or mapped[1]:
+            found = jax.vmap(train, jax.tree.map(lambda of_leaf: 0 if of_leaf else None, tuple(mapped)))(x, y, *runs)
+        else:
+
+            def joined(leaf: Array, of_leaf: bool) -> Array:
+                leaf = jnp.moveaxis(leaf, 0, -1) if of_leaf else jnp.broadcast_to(leaf[..., None], (*leaf.shape, size))
+                return leaf.reshape(*leaf.shape[:-2], -1)
+
+            found = of_columns(x, y, *jax.tree.map(joined, runs, tuple(mapped[2:])))
+            found = jax.tree.map(lambda leaf: jnp.moveaxis(leaf.reshape(*leaf.shape[:-1], -1, size), -1, 0), found)
+        return found, jax.tree.map(lambda _: True, found)
+
+    @jax.custom_jvp
+    def differentiable(x: Array, y: Array, theta: tuple[Array, Array], steps: _Steps) -> DiagonalNetRun:
+        return of_columns(x, y, theta, steps)
+
+    differentiable.defjvp(lambda primals, tangents: jax.jvp(train, primals, tangents))
+    return differentiable
+
+
+def _train(x: Array, y: Array, theta: tuple[Array, Array], steps: _Steps, *, depth: int, rounds: int) -> DiagonalNetRun:
+    """Rounds of steps of one size, in which there are two products of matrices and one pass over u, v, w; runs are in columns."""
+    net, transposed = diagonal_net(depth), x.T
+
+    def pulled(w: Array, scale: Array | float) -> tuple[Array, Array]:
+        residual = scale * (jnp.matmul(x, w, precision=HIGHEST) - y[:, None])
+        return residual, jnp.matmul(transposed, residual, precision=HIGHEST)
 
     def measured(state: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        residual, gradient = pulled(state[2])
-        loss = jnp.mean(residual**2)
+        residual, gradient = pulled(state[2], 1)
+        loss = jnp.mean(residual**2, axis=0)
         return loss, steps.size(depth, state[:2], (2 / len(y)) * gradient, loss)
 
     def round_of_steps(carry: tuple[Any, Array, Array, Array]) -> tuple[Any, Array, Array, Array]:
@@ -140,20 +174,22 @@ def _train(x: Array, y: Array, theta: tuple[Array, Array], depth: int, steps: _S
 
         def step(state: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
             u, v, w = state
-            move = scale * pulled(w)[1]
+            move = pulled(w, scale)[1]
             u, v = u - move * u ** (depth - 1), v + move * v ** (depth - 1)
             return (u, v, net((u, v))), None
 
         state = jax.lax.scan(step, state, None, length=STEPS_A_ROUND)[0]
         loss, size = measured(state)
-        return state, size, loss, count + 1
+        found = state, size, loss, count + 1
+        return jax.tree.map(partial(jnp.where, unfinished(carry)), found, carry)
 
     def unfinished(carry: tuple[Any, Array, Array, Array]) -> Array:
         return (carry[1] > 0) & (carry[3] < rounds)
 
     start = (*theta, net(theta))
     loss, size = measured(start)
-    (u, v, w), _, loss, count = jax.lax.while_loop(unfinished, round_of_steps, (start, size, loss, jnp.int32(0)))
+    carry = start, size, loss, jnp.zeros_like(loss, jnp.int32)
+    (u, v, w), _, loss, count = jax.lax.while_loop(lambda carry: unfinished(carry).any(), round_of_steps, carry)
     return DiagonalNetRun((u, v), w, loss, STEPS_A_ROUND * count, loss <= steps.tolerance)
 
 

@@ -16,6 +16,9 @@ from jaxgen._core.convolution import convolution_by_patches
 INLINED = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_lin"}
 """Calls that are nothing but their body. Rules of `custom_jvp` and `custom_vjp` survive: those stay nodes."""
 
+PLACED = {"reshard"}
+"""Operations that say where their operand lies and nothing else; JAX puts them into what is traced under a mesh, as in `seeds.run`."""
+
 CHILDREN = {"scan": ("jaxpr",), "while": ("cond_jaxpr", "body_jaxpr"), "cond": ("branches",)}
 CHILDREN |= {"custom_jvp_call": ("call_jaxpr",), "custom_vjp_call": ("call_jaxpr", "fun_jaxpr"), "custom_vjp_call_jaxpr": ("fun_jaxpr",)}
 """Parameters that hold the bodies of operations with bodies."""
@@ -118,6 +121,9 @@ def flatten(program: Any, within: str = "", *, by_patches: bool = False) -> Grap
         for equation in body.eqns:
             name, scope = str(equation.primitive), "/".join(filter(None, (within, str(equation.source_info.name_stack))))
             operands = [read(names, operand) for operand in equation.invars]
+            if name in PLACED:
+                names.update(zip(equation.outvars, operands, strict=True))
+                continue
             called = equation.params.get("jaxpr", equation.params.get("call_jaxpr")) if name in INLINED else None
             if name == "stack":
                 called = _stack(equation)
