@@ -1,14 +1,19 @@
 """Per-example gradients and exact traces, in units of one gradient of the mean loss.
 
 Every row is measured in one run with the compiled gradient of the same net and data, in float32; what is printed are ratios of
-medians, and the memory that the compiled programs need beside their arguments. Results go to `results/` as JSON.
+medians, and the memory that the compiled programs need beside their arguments. For the rows that come close to what the processor
+can do, the limit is measured too: their products of matrices alone, in the shapes that they are taken in, and the bytes that have
+to move besides. Results go to `results/` as JSON.
 """
 
+import itertools
 import json
+import math
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from measure import machine, medians
@@ -17,6 +22,10 @@ from jaxgen import curvature, gradients, models
 
 REPEATS = 9
 CROSS_ENTROPY = optax.losses.softmax_cross_entropy_with_integer_labels
+RELU, TANH = (784, 512, 512, 10), (256, 256, 256, 10)
+"""Widths of the nets whose limits are measured."""
+PIECE = 128
+"""Examples whose cotangents an exact trace takes at a time."""
 
 
 def megabytes(fn, *args):
@@ -96,6 +105,67 @@ def traces():
     return found
 
 
+def passes(widths, count):
+    """Products of a forward pass, of the cotangents pulled back, and of the gradients of weights: (how many, rows, inner, columns)."""
+    layers = list(itertools.pairwise(widths))
+    forward = [(1, count, inputs, outputs) for inputs, outputs in layers]
+    back = [(1, count, outputs, inputs) for inputs, outputs in layers[1:]]
+    return forward, back, [(1, inputs, count, outputs) for inputs, outputs in layers]
+
+
+def limits():
+    """What three rows would take if they were their products alone, and what bytes they move beyond a gradient's.
+
+    An exact trace pulls nine columns back, one less than there are outputs, and for smooth functions the gradient with them and
+    one product of squares a pair of layers; a dispersion has the products of a gradient, whose factors are centred and squared.
+    """
+    found = {}
+    for name, widths, count, columns, squares in (("dispersion", RELU, 4096, 0, 0), ("ReLU", RELU, 4096, 9, 0), ("tanh", TANH, 1024, 10, 1)):
+        forward, back, weights = passes(widths, count)
+        gradient = [*forward, *back, *weights]
+        pieces = count // PIECE
+        pulled = [(pieces, columns * PIECE, inner, outer) for _, _, inner, outer in back]
+        per_piece = [(pieces, PIECE, inner, outer) for _, _, inner, outer in forward]
+        row = [*(per_piece if name == "ReLU" else forward), *pulled, *(squares * [(1, count, widths[1], widths[2])])] if columns else gradient
+        work = {what: sum(math.prod(shape) for shape in shapes) for what, shapes in (("row", row), ("gradient", gradient))}
+        times = medians({"row": products(row), "gradient": products(gradient)}, REPEATS)
+        found[name] = {
+            "multiplications an example, millions": round(work["row"] / count / 1e6, 3),
+            "... in gradients": round(work["row"] / work["gradient"], 3),
+            "products alone, ms": round(1e3 * times["row"], 2),
+            "... GFLOP/s": round(2e-9 * work["row"] / times["row"]),
+            "products of a gradient alone, ms": round(1e3 * times["gradient"], 2),
+        }
+    large, stream = jnp.ones((4096, 4096)), jnp.ones(2**26)
+    product, copy = jax.jit(jnp.matmul), jax.jit(lambda x: x + 1)
+    times = medians({"product": lambda: product(large, large), "copy": lambda: copy(stream)}, REPEATS)
+    found["large product, GFLOP/s"] = round(2e-9 * 4096**3 / times["product"])
+    found["copy, GB/s"] = round(8e-9 * stream.size / times["copy"], 1)
+    factors = sum(4 * 4096 * (inputs + outputs) for inputs, outputs in itertools.pairwise(RELU))
+    found["dispersion"]["factors read once more, MB"] = round(factors / 1e6, 1)
+    print("\nlimits")
+    for name, values in found.items():
+        print(f"  {name:24} {values}")
+    return found
+
+
+def products(shapes):
+    """All of these products one after the other, each with the sum of squares of what comes out."""
+    keys = jax.random.split(jax.random.key(4), 2 * len(shapes)).reshape(-1, 2)
+    pairs = [
+        (jax.random.normal(key[0], (many, rows, inner)), jax.random.normal(key[1], (inner, columns)))
+        for key, (many, rows, inner, columns) in zip(keys, shapes, strict=True)
+    ]
+
+    def one(left, right):
+        if len(left) == 1:
+            return jnp.square(left[0] @ right).sum()
+        return jax.lax.map(lambda piece: jnp.square(piece @ right).sum(), left).sum()
+
+    run = jax.jit(lambda pairs: [one(*pair) for pair in pairs])
+    return lambda: run(pairs)
+
+
 def main():
     """Runs everything and writes the ratios."""
     found = {
@@ -103,6 +173,7 @@ def main():
         "MLP 784-512-512-10, N = 4096": norms("MLP 784-512-512-10, N = 4096", models.mlp((512, 512, 10)), 4096, 784),
         "CNN 16-32-dense on 28x28, N = 512": norms("CNN 16-32-dense on 28x28, N = 512", models.cnn((16, 32), 10), 512, 28, 28, 1),
         **traces(),
+        "limits": limits(),
     }
     folder = Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
