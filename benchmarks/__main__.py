@@ -34,7 +34,7 @@ ROWS = (
     ("stochastic-equations", "paths", "euler_maruyama / normals", "100,000 paths of 1,000 Euler-Maruyama steps, to their normal variates", "1.5"),
     ("stochastic-equations", "draws", "draw / gradient", "a draw of gradient noise, the MLP, N = 4096", "1.1"),
     ("svag", None, "step, b = 32", "a step of SVAG on the digits MLP, to one of SGD", "2.2"),
-    ("svag", None, "16 seeds on 2 devices, four a device", "16 seeds of SVAG, to 16 runs", "0.5"),
+    ("svag", None, "16 seeds on 2 devices, four a device", "16 seeds of SVAG, four a device, to 16 runs", "0.5"),
     ("supersamples", None, "30 masks in one program / 30 runs", "30 masks of a supersample, to 30 runs", "0.6"),
     ("diagonal-nets", None, "training / products", "64 seeds of 16 diagonal nets to a loss of 1e-12, to their products alone", "1.5"),
     ("max-margin", "l_1", "time / Gram", "`max_margin` in l_1, n = 2,000, d = 1,000, gap 1e-8, float64, to one Gram product", "300"),

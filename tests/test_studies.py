@@ -106,6 +106,7 @@ def test_the_dispersion_study_runs_and_names_the_control(small, tmp_path):
         assert len(run["phases"]["binned"]) == 10
 
 
+@pytest.mark.slow
 def test_without_matplotlib_a_study_says_how_to_get_figures(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(studies.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(dispersion, "SETTINGS", dispersion.SETTINGS | {"label_noises": [0.2]})

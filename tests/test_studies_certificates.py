@@ -30,6 +30,7 @@ def _bounds_lie_above(found, *names):
     return seeds
 
 
+@pytest.mark.slow
 def test_a_random_last_layer_is_certified_near_the_holdout_bound(monkeypatch, tmp_path):
     """A second run takes the nets of the first, and ends in the same file."""
     net, training = {"channels": [4, 8, 16]}, {"num_epochs": 6}

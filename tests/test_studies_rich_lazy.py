@@ -11,7 +11,8 @@ from jaxgen.studies import rich_lazy
 pytestmark = pytest.mark.any_precision
 
 
-@pytest.mark.parametrize("depths", [[3], pytest.param([2, 3], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("depths", [[3], [2, 3]])
 def test_trained_norms_are_those_of_the_potentials_and_go_from_rich_to_lazy(depths, monkeypatch, tmp_path, capsys):
     small = {"n": 6, "depths": depths, "trained_scales": [0.1, 1.0], "predicted_scales": [1e-4, 0.1, 1.0], "relative_step": 0.3}
     monkeypatch.setattr(rich_lazy, "SETTINGS", rich_lazy.SETTINGS | small)

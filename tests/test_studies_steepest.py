@@ -16,6 +16,7 @@ def small(monkeypatch):
     monkeypatch.setattr(steepest, "SETTINGS", steepest.SETTINGS | {"learning_rates": [0.08, 0.03], "time": 10.0, "num_points": 5})
 
 
+@pytest.mark.slow
 def test_limits_depend_on_the_step_size_in_l_4_3_and_not_in_l2(small, tmp_path, capsys):
     """The limits of Fig. 8.1, a flow that ends above the least norm, and the same on random problems."""
     results = studies.run("steepest", seeds=3, out=tmp_path)["results"]

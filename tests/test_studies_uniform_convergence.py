@@ -19,6 +19,7 @@ def small(monkeypatch):
     monkeypatch.setattr(uniform_convergence, "SETTINGS", uniform_convergence.SETTINGS | settings)
 
 
+@pytest.mark.slow
 def test_the_twin_errs_on_the_sample_and_the_norm_ball_has_no_bound(small, tmp_path, capsys):
     results = studies.run("uniform-convergence", seeds=3, out=tmp_path)["results"]
     for name in ("ratios", "sizes"):
