@@ -69,15 +69,15 @@ def on_devices(fn, data, *args):
 
 def trained(data, alphas):
     """Training of all seeds with each number of them at a time, the steps that each takes, and what is found."""
-    runs, num_steps, found = {}, {}, {}
+    runs, num_steps = {}, {}
     for at_once in AT_ONCE:
         name, fn = f"training, {at_once} at a time", over_seeds(train, at_once)
         runs[name] = partial(on_devices, fn, data, alphas)
         _, steps, converged = map(np.asarray, runs[name]())
         # What some seeds take together is what the slowest of their runs takes.
         num_steps[name] = int(steps.reshape(-1, at_once * NUM_ALPHAS).max(axis=1).mean())
-        found = {"converged": float(converged.mean()), "steps": {"mean": float(steps.mean()), "least": int(steps.min()), "most": int(steps.max())}}
-    return runs, num_steps, found
+    ends = {"mean": float(steps.mean()), "least": int(steps.min()), "most": int(steps.max()), "of the slowest, mean": num_steps}
+    return runs, num_steps, {"converged": float(converged.mean()), "steps": ends}
 
 
 def multiplied(x, part):

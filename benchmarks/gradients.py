@@ -113,6 +113,11 @@ def passes(widths, count):
     return forward, back, [(1, inputs, count, outputs) for inputs, outputs in layers]
 
 
+def in_pieces(shapes, columns=1):
+    """The same products for several cotangents an example, a piece of the examples at a time."""
+    return [(rows // PIECE, columns * PIECE, inner, outer) for _, rows, inner, outer in shapes]
+
+
 def limits():
     """What three rows would take if they were their products alone, and what bytes they move beyond a gradient's.
 
@@ -120,13 +125,13 @@ def limits():
     one product of squares a pair of layers; a dispersion has the products of a gradient, whose factors are centred and squared.
     """
     found = {}
-    for name, widths, count, columns, squares in (("dispersion", RELU, 4096, 0, 0), ("ReLU", RELU, 4096, 9, 0), ("tanh", TANH, 1024, 10, 1)):
+    for name, widths, count in (("dispersion", RELU, 4096), ("ReLU", RELU, 4096), ("tanh", TANH, 1024)):
         forward, back, weights = passes(widths, count)
-        gradient = [*forward, *back, *weights]
-        pieces = count // PIECE
-        pulled = [(pieces, columns * PIECE, inner, outer) for _, _, inner, outer in back]
-        per_piece = [(pieces, PIECE, inner, outer) for _, _, inner, outer in forward]
-        row = [*(per_piece if name == "ReLU" else forward), *pulled, *(squares * [(1, count, widths[1], widths[2])])] if columns else gradient
+        gradient = row = [*forward, *back, *weights]
+        if name == "ReLU":
+            row = [*in_pieces(forward), *in_pieces(back, 9)]
+        elif name == "tanh":
+            row = [*forward, *in_pieces(back, 10), (1, count, *widths[1:3])]
         work = {what: sum(math.prod(shape) for shape in shapes) for what, shapes in (("row", row), ("gradient", gradient))}
         times = medians({"row": products(row), "gradient": products(gradient)}, REPEATS)
         found[name] = {

@@ -45,7 +45,7 @@ def run(
             local CPU device (a lone core gains nothing from `vmap` of small trainings, a second core halves the time),
             or the one default accelerator.
         chunk_size: seeds that one device maps over at a time, which bounds memory. Default: 1 on a CPU, K elsewhere. On a
-            CPU three or four save up to a third of the time where a step takes microseconds, and cost some where its
+            CPU three or four save up to a quarter of the time where a step takes microseconds, and cost more where its
             products are large. Across chunk sizes results agree to rounding, which training amplifies in float32.
         axis_name: name of the seed axis in lock step.
         progress: shows a progress bar on standard error.

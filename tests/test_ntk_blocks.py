@@ -1,5 +1,7 @@
 """Features computed a few examples at a time, and convolutions that become products of patches for it."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,24 +112,29 @@ def _tiled(monkeypatch, apply_fn, width):
     return again
 
 
+def _by_jacobians(apply_fn, params, x, others, subtree=None):
+    """The full kernel of part of the parameters, from explicit Jacobians."""
+
+    def rows(points):
+        found = jax.jacrev(apply_fn)(params, points)
+        leaves = jax.tree.leaves(found if subtree is None else found[subtree])
+        return jnp.concatenate([leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves], axis=2)
+
+    return jnp.einsum("ncp,mdp->nmcd", rows(x), rows(others), precision="highest")
+
+
 @pytest.mark.heavy
-@pytest.mark.parametrize("widths", [(5, 6, 3), (3,), (4, 20)])
+@pytest.mark.parametrize("widths", [(5, 20, 3), (3,), (4, 20)])
 def test_a_full_kernel_in_tiles_is_that_of_all_examples_at_once(widths, precision, monkeypatch):
-    """Tiles of 4 and 3 examples, the last of which start early; 20 outputs are too many to go by pairs."""
+    """Tiles of two examples, the last of which start early, in chunks too; only the first net's last two layers go by pairs of outputs."""
     model, dtype = models.mlp(widths, activation="tanh"), jnp.dtype(precision)
     x = jax.random.normal(jax.random.key(0), (11, 4), dtype)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype) + 0.3, model.init(jax.random.key(1), x))
     rounding = 200 * jnp.finfo(dtype).eps
-    apply_fn = _tiled(monkeypatch, model.apply, 4 * widths[-1])
+    apply_fn = _tiled(monkeypatch, model.apply, 2 * widths[-1])
     for subtree in (None, *params):
-        own, other = (jax.jit(jax.jacrev(model.apply))(params, points) for points in (x, jnp.cos(x[:7])))
-        chosen = params if subtree is None else {subtree: 0}
-        own, other = (
-            jnp.concatenate([leaf.reshape(*leaf.shape[:2], -1) for name in chosen for leaf in jax.tree.leaves(found[name])], axis=2)
-            for found in (own, other)
-        )
-        for right, points in ((own, ()), (other, (jnp.cos(x[:7]),))):
-            expected = jnp.einsum("ncp,mdp->nmcd", own, right, precision="highest")
+        for points in ((), (jnp.cos(x[:7]),)):
+            expected = jax.jit(partial(_by_jacobians, model.apply, subtree=subtree))(params, x, *(points or (x,)))
             for options in ({}, {"chunk_size": 5}) if subtree is None else ({},):
                 found = ntk.empirical(apply_fn, params, x, *points, subtree=subtree, **options)
                 assert found.dtype == dtype
@@ -136,28 +143,77 @@ def test_a_full_kernel_in_tiles_is_that_of_all_examples_at_once(widths, precisio
 
 @pytest.mark.float64
 def test_a_full_kernel_in_tiles_has_derivatives(monkeypatch):
-    model = models.mlp((5, 6, 3), activation="tanh")
-    x = jax.random.normal(jax.random.key(0), (11, 4))
+    model = models.mlp((5, 20, 3), activation="tanh")
+    x = jax.random.normal(jax.random.key(0), (5, 4))
     params = model.init(jax.random.key(1), x)
-    weights = jax.random.normal(jax.random.key(2), (11, 11, 3, 3))
+    weights = jax.random.normal(jax.random.key(2), (5, 5, 3, 3))
 
-    def slopes(apply_fn, *points):
+    def slopes(kernel, *points):
         def value(params):
-            kernel = ntk.empirical(apply_fn, params, x, *points)
-            return jnp.sum(jnp.sin(kernel) * weights[:, : kernel.shape[1]])
+            found = kernel(params, *points)
+            return jnp.sum(jnp.sin(found) * weights[:, : found.shape[1]])
 
         several = jax.vmap(value)(jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), params))
         return jax.grad(value)(params), jax.jvp(value, (params,), (params,)), several
 
-    expected = slopes(model.apply), slopes(model.apply, x[:7])
-    apply_fn = _tiled(monkeypatch, model.apply, 12)
-    for found, whole in zip((slopes(apply_fn), slopes(apply_fn, x[:7])), expected, strict=True):
-        jax.tree.map(lambda own, other: np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-5), found, whole)
+    apply_fn = _tiled(monkeypatch, model.apply, 6)
+    for points in ((), (x[:3] + 1,)):
+        found = slopes(lambda params, *points: ntk.empirical(apply_fn, params, x, *points), *points)
+        expected = slopes(lambda params, points=x: _by_jacobians(model.apply, params, x, points), *points)
+        jax.tree.map(lambda own, other: np.testing.assert_allclose(own, other, rtol=1e-9, atol=1e-9), found, expected)
+
+
+def _doubled(params, x):
+    """Adds the last layer's values to themselves."""
+    z = jnp.tanh(x @ params["v"]) @ params["w"]
+    return z + z
+
+
+def _used_twice(params, x):
+    """Has a last leaf that enters the inputs too, where there is no rule."""
+    w = params["w"]
+    x = jax.lax.cond(w.sum() > 1e9, lambda: x * w[0, 0], lambda: x * w[1, 1])
+    return jnp.tanh(x @ params["v"]) @ w
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("mode", ["full", "trace"])
+@pytest.mark.parametrize("apply_fn", [_doubled, _used_twice])
+def test_ends_that_are_not_quite_a_chain_are_right(apply_fn, mode):
+    x = jax.random.normal(jax.random.key(0), (5, 4))
+    params = {"v": jax.random.normal(jax.random.key(1), (4, 20)), "w": jax.random.normal(jax.random.key(2), (20, 3))}
+    expected = _by_jacobians(apply_fn, params, x, x)
+    if mode == "trace":
+        expected = jnp.einsum("nmcc->nm", expected) / 3
+    np.testing.assert_allclose(ntk.empirical(apply_fn, params, x, mode=mode), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize(("mode", "shape"), [("full", (5, 5, 3, 3)), ("diagonal", (5, 5, 3)), ("trace", (5, 5))])
+def test_the_kernel_of_what_the_outputs_do_not_use_is_zero(mode, shape):
+    params = {"w": jnp.ones((4, 3)), "unused": jnp.ones(2)}
+    found = ntk.empirical(lambda p, x: x @ p["w"], params, jnp.ones((5, 4)), mode=mode, subtree="unused")
+    np.testing.assert_array_equal(found, jnp.zeros(shape))
+
+
+@pytest.mark.float64
+def test_small_weights_of_half_precision_are_not_lost_in_pairs():
+    """Products of two of them are below the least number of float16, their kernel is not: relative error of its rounding."""
+    x = jax.random.normal(jax.random.key(0), (5, 4)).astype(jnp.float16)
+    params = {"v": jax.random.normal(jax.random.key(1), (4, 64)), "w": 2e-4 * jax.random.normal(jax.random.key(2), (64, 2))}
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float16), params)
+
+    def apply_fn(p, x):
+        return jnp.tanh(x @ p["v"]) @ p["w"]
+
+    exact = ntk.empirical(apply_fn, *jax.tree.map(lambda leaf: leaf.astype(float), (params, x)), subtree="v")
+    found = ntk.empirical(apply_fn, params, x, subtree="v")
+    assert jnp.linalg.norm(found - exact) < 0.02 * jnp.linalg.norm(exact)
 
 
 @pytest.mark.float64
 def test_a_full_kernel_by_pairs_of_outputs_from_rounded_factors():
-    model = models.mlp((5, 6, 3))
+    model = models.mlp((5, 20, 3))
     x = jax.random.normal(jax.random.key(0), (11, 4), jnp.float32)
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), model.init(jax.random.key(1), x))
     exact = ntk.empirical(model.apply, params, x, precision="f64")

@@ -109,7 +109,7 @@ def train_diagonal_net(
 
 
 class _Steps(NamedTuple):
-    """How step sizes are chosen: a fraction of the inverse of a bound, or one rate for all; zero where the loss is small."""
+    """How step sizes are chosen: a fraction of the inverse of a bound, or one rate for all; zero where the loss is small or not finite."""
 
     smoothness: Float[Array, "..."]
     fraction: Float[Array, "..."]
@@ -122,7 +122,7 @@ class _Steps(NamedTuple):
         metric = (depth**2 * (u ** (2 * depth - 2) + v ** (2 * depth - 2))).max(axis=0)
         bend = (depth * (depth - 1) * jnp.abs(gradient) * jnp.maximum(jnp.abs(u), jnp.abs(v)) ** (depth - 2)).max(axis=0)
         size = self.fraction / (self.smoothness * metric + 4 * STEPS_A_ROUND * bend) if self.rate is None else self.rate
-        return jnp.where(loss <= self.tolerance, 0, size)
+        return jnp.where((loss <= self.tolerance) | ~jnp.isfinite(loss), 0, size)
 
 
 def _columns(depth: int, rounds: int) -> Callable[[Array, Array, tuple[Array, Array], _Steps], DiagonalNetRun]:

@@ -116,6 +116,7 @@ def _spans(count: int, width: int) -> tuple[Array, int]:
 
 
 def _put(whole: Array, block: Array, row: Array, column: Array) -> Array:
+    """The whole with the block in its place."""
     return jax.lax.dynamic_update_slice(whole, block, (row, column, *[0] * (whole.ndim - 2)))
 
 

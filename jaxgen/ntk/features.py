@@ -17,8 +17,6 @@ from jaxgen.structure import Blocks, Layers, Product, Rows, inner
 ApplyFn = Callable[[PyTree, PyTree], Array]
 MODES = ("full", "trace", "diagonal", "pseudo")
 PRECISIONS = (None, "f32", "f64", "bf16_f32", "bf16x3")
-MOST_OUTPUTS = 16
-"""Outputs up to which cotangents that differ by weights alone are kept as these, for products of the pairs of outputs."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("shared", "columns", "weights"), meta_fields=("kind", "num_rows"))
@@ -132,6 +130,9 @@ class Features:
 
     def kernel(self, other: "Features", mode: str, precision: str | None) -> Array:
         """Inner products with other examples: (N, M), with an axis of outputs for `"diagonal"` and two for `"full"`."""
+        if not self.parts:
+            outputs = {"full": 2, "diagonal": 1}.get(mode, 0) * (self.num_outputs,)
+            return jnp.zeros((self.count, other.count, *outputs), self.dtype)
         sides = [(part.rounded(precision, 0), other.parts[key].rounded(precision, 1)) for key, part in self.parts.items()]
         every = [_products(left, right, mode).astype(self.dtype) for left, right in sides if left.weights is None]
         if mode != "full":
@@ -150,6 +151,7 @@ def _of_columns(x: Float[Array, "N C P"], y: Float[Array, "M D P"]) -> Float[Arr
 
 
 def _products_of_pairs(weights: Float[Array, "K C"]) -> Float[Array, "K P"]:
+    """V_kc V_kd for every pair of outputs c <= d."""
     first, second = np.triu_indices(weights.shape[1])
     return weights[:, first] * weights[:, second]
 
@@ -167,7 +169,10 @@ def _of_pairs(left: Part, right: Part) -> Float[Array, "N P M"]:
 
 
 def _of_all(pairs: Float[Array, "N P M"], num_outputs: int) -> Float[Array, "N M C C"]:
-    """A kernel symmetric in its outputs, from that of pairs; a product with ones and zeros brings every number to its two places."""
+    """A kernel symmetric in its outputs, from that of pairs; a product with ones and zeros brings every number to its two places.
+
+    A number that overflows makes those of all outputs of its two examples NaN.
+    """
     first, second = np.triu_indices(num_outputs)
     places = np.zeros((len(first), num_outputs, num_outputs))
     places[np.arange(len(first)), first, second] = places[np.arange(len(first)), second, first] = 1
@@ -226,10 +231,11 @@ def features(
     if singly:
         for leaf, rows in zip(singly, _jacobian_rows(apply_fn, params, x, directions, singly, alone=alone), strict=True):
             parts[leaf, 0] = Part(Blocks, {}, {"rows": rows.reshape(count, len(directions), -1)})
-    if layers is not None and (mode == "trace" or (mode == "full" and num_outputs <= MOST_OUTPUTS)):
-        for leaf, (slopes, weights) in _last_cotangents(layers, params, x).items():
-            if (leaf, 0) in parts:
-                parts[leaf, 0] = _closed(parts[leaf, 0].shared["a"], slopes, weights, mode)
+    if layers is not None and mode in ("trace", "full"):
+        closed = {(leaf, 0): found for leaf, found in _last_cotangents(layers, params, x).items()}
+        closed = {key: found for key, found in closed.items() if key in parts and parts[key].kind is Product}
+        if mode == "trace" or any(_pairs_pay(*found) for found in closed.values()):
+            parts |= {key: _closed(parts[key].shared["a"], *found, mode) for key, found in closed.items()}
     if mode in ("trace", "pseudo"):
         parts = {key: part.merged() for key, part in parts.items()}
     dtype = jnp.result_type(*(jax.tree.leaves(params)[leaf] for leaf in leaves))
@@ -266,16 +272,27 @@ def _parts(layers: Layers, params: PyTree, x: PyTree, directions: Array, leaves:
 def _last_cotangents(layers: Layers, params: PyTree, x: PyTree) -> dict[int, tuple[Float[Array, "N K"] | None, Float[Array, "K C"]]]:
     """For the last two weights of a chain of dense layers, slopes D and weights V with which the cotangents are D * V e_c.
 
-    Those of the last layer are the outputs' directions e_c, without slopes; those of the one before are phi'(z) * V e_c.
+    Those of the last layer are the outputs' directions e_c, without slopes; those of the one before are phi'(z) * V e_c. What follows
+    the last layer only adds, so that its slope is one number for all examples, a part of V.
     """
     links = structure.chain(layers)
     if links is None:
         return {}
     *_, last = found = structure.layers_of_chain(layers, links, [jnp.asarray(leaf) for leaf in jax.tree.leaves((params, x))])
-    cotangents: dict[int, tuple[Array | None, Array]] = {last.link.leaf: (None, jnp.eye(last.weights.shape[1], dtype=last.weights.dtype))}
+    cotangents: dict[int, tuple[Array | None, Array]] = {last.link.leaf: (None, jnp.diag(last.slope[0]))}
     for before in found[-2:-1]:
-        cotangents[before.link.leaf] = before.slope, last.weights
+        cotangents[before.link.leaf] = before.slope, last.weights * last.slope[0]
     return cotangents
+
+
+def _pairs_pay(slopes: Array | None, weights: Array) -> bool:
+    """Whether products of slopes with slopes for every pair of outputs, and bringing them to two places, cost less than of outputs with outputs.
+
+    In less than float32 products of two weights would lose what the weights themselves hold.
+    """
+    size, outputs = weights.shape
+    pairs = outputs * (outputs + 1) // 2
+    return slopes is not None and jnp.finfo(weights.dtype).bits >= 32 and outputs**2 * pairs < size * (outputs**2 - pairs)
 
 
 def _closed(a: Array, slopes: Array | None, weights: Array, mode: str) -> Part:

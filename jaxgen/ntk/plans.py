@@ -230,7 +230,7 @@ def _cost(parts: list[Part], mode: str) -> tuple[float, float, float]:
         if part.weights is not None:
             num_outputs = part.weights.shape[1]
             into, out = part.shared["a"].shape[-1], part.weights.shape[0] if "slopes" in part.shared else 0
-            products += 2 * into + out * num_outputs * (num_outputs + 1)
+            products += 2 * into + num_outputs * (num_outputs + 1) * (out + (num_outputs**2 if out else 0))
             passes += 2 * num_outputs * into * part.weights.shape[0]
             continue
         outputs = max((array.shape[1] for array in part.columns.values()), default=1)

@@ -17,7 +17,7 @@ INLINED = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkp
 """Calls that are nothing but their body. Rules of `custom_jvp` and `custom_vjp` survive: those stay nodes."""
 
 PLACED = {"reshard"}
-"""Operations that say where their operand lies and nothing else; JAX puts them into what is traced under a mesh, as in `seeds.run`."""
+"""Operations that say where their operand lies. JAX puts them into what is traced under a mesh of automatic axes, as in `seeds.run`."""
 
 CHILDREN = {"scan": ("jaxpr",), "while": ("cond_jaxpr", "body_jaxpr"), "cond": ("branches",)}
 CHILDREN |= {"custom_jvp_call": ("call_jaxpr",), "custom_vjp_call": ("call_jaxpr", "fun_jaxpr"), "custom_vjp_call_jaxpr": ("fun_jaxpr",)}

@@ -199,7 +199,7 @@ def _(key):
     return equal(values[0, 0], values[0, 1], rtol=1e-10)
 
 
-NUM_EXAMPLES, DELTA = 300, 0.05
+NUM_EXAMPLES, NUM_SAMPLES, DELTA = 300, 8, 0.05
 
 
 def _regressed(key, dimension, flipped):
@@ -219,7 +219,7 @@ def _regressed(key, dimension, flipped):
 
 
 def _certified(key, dimension, flipped, form, *, counted=True):
-    """Whether the bound covers the exact risk of the compressed net, on each of eight samples."""
+    """Whether the bound covers the exact risk of the compressed net, on each of several samples."""
 
     def of_sample(key):
         net, x, labels, risk = _regressed(key, dimension, flipped)
@@ -229,7 +229,7 @@ def _certified(key, dimension, flipped, form, *, counted=True):
         wrong = bounds.margin_loss(bounds.relu_network(found.weights, x), labels, 0.0)
         return wrong + bounds.hoeffding_penalty(NUM_EXAMPLES, DELTA) >= risk(found.weights[0])
 
-    return jax.vmap(of_sample)(jax.random.split(key, 8))
+    return jax.vmap(of_sample)(jax.random.split(key, NUM_SAMPLES))
 
 
 @claim(
