@@ -84,7 +84,8 @@ def chain(layers: Layers) -> list[Link] | None:
 
 
 def _owned(layers: Layers, site: Site) -> bool:
-    return site.value.alias is not None and len(layers.sites_of(_leaf(site))) == 1
+    leaf = _leaf(site) if site.value.alias is not None else None
+    return leaf is not None and len(layers.sites_of(leaf)) == 1 and layers.leaves[leaf].way == "factors"
 
 
 def _leaf(site: Site) -> int:
