@@ -130,8 +130,8 @@ def test_tied_weights_and_normalization_are_refused_and_coupling_is_named():
         curvature.exact_trace(
             lambda p, x: (x @ p["w"]) / jnp.linalg.norm(x @ p["w"], axis=1, keepdims=True), lambda out, y: out.sum(axis=1) ** 2, tied, x, y
         )
+    branch = partial(jax.lax.cond, True, lambda w, x: w[0, 0] * x, lambda w, x: x)
     with pytest.raises(ValueError, match="the net is no chain of dense layers"):
-        branch = partial(jax.lax.cond, True, lambda w, x: w[0, 0] * x, lambda w, x: x)
         curvature.exact_trace(lambda p, x: jnp.tanh(branch(p["w"], x)) @ p["w"], CROSS_ENTROPY, tied, x, y)
     with pytest.raises(ValueError, match="apply_fn couples examples at reduce_sum"):
         curvature.exact_trace(lambda p, x: (x - x.mean(axis=0)) @ p["w"], lambda out, y: out.sum(axis=1), tied, x, y)
