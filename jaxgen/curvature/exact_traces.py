@@ -185,14 +185,16 @@ def _pulled_back(found, columns, signs, gradient):
     """
 
     def of_example(columns, signs, slopes):
-        at = columns.reshape(len(columns), -1) * slopes[-1]
-        squares, passed = [(signs[:, None] * jnp.square(at)).sum()], []
-        for layer, slope in zip(found[:0:-1], slopes[-2::-1], strict=True):
-            before = at @ layer.weights.T
+        def squares(before, slope):
+            return (jnp.square(slope) * (signs[:, None] * jnp.square(before)).sum(axis=0)).sum()
+
+        before = columns.reshape(len(columns), -1)
+        sums, passed = [squares(before, slopes[-1])], []
+        for layer, slope, after in zip(found[:0:-1], slopes[-2::-1], slopes[:0:-1], strict=True):
+            before = (before * after) @ layer.weights.T
             passed.append(before[-1])
-            at = before * slope
-            squares.append((signs[:, None] * jnp.square(at)).sum())
-        return squares[::-1], passed[::-1]
+            sums.append(squares(before, slope))
+        return sums[::-1], passed[::-1]
 
     slopes = [layer.slope for layer in found]
 
