@@ -19,13 +19,12 @@ import optax
 from measure import machine, medians
 
 from jaxgen import curvature, gradients, models
+from jaxgen.curvature.exact_traces import PIECES
 
 REPEATS = 9
 CROSS_ENTROPY = optax.losses.softmax_cross_entropy_with_integer_labels
 RELU, TANH = (784, 512, 512, 10), (256, 256, 256, 10)
 """Widths of the nets whose limits are measured."""
-PIECE = 128
-"""Examples whose cotangents an exact trace takes at a time."""
 
 
 def megabytes(fn, *args):
@@ -115,7 +114,7 @@ def passes(widths, count):
 
 def in_pieces(shapes, columns=1):
     """The same products for several cotangents an example, a piece of the examples at a time."""
-    return [(rows // PIECE, columns * PIECE, inner, outer) for _, rows, inner, outer in shapes]
+    return [(rows // PIECES, columns * PIECES, inner, outer) for _, rows, inner, outer in shapes]
 
 
 def limits():
