@@ -12,7 +12,7 @@ from jaxgen import bounds, information
 from jaxgen.claims import at_most, claim, equal
 from jaxgen.claims.information._problems import simplex_points
 
-NUM_DOMAINS = 200
+NUM_DOMAINS = 1000
 
 
 class Shifted(NamedTuple):

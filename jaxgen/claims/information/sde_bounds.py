@@ -219,7 +219,7 @@ def _(key):
 def _settled(key):
     """Minimizers with mean zero and covariance exactly s^2 I, one stationary covariance for all, and s."""
     H, C, eta = _quadratic(key)
-    spread = 0.3 + jax.random.uniform(key)
+    spread = 1.0 + jax.random.uniform(key)
     minimizers = spread * 2**0.5 * jnp.concatenate([jnp.eye(2), -jnp.eye(2)])
     return minimizers, jnp.broadcast_to(processes.stationary_covariance(H, C, eta, "discrete"), (4, 2, 2)), spread
 
